@@ -1,0 +1,87 @@
+"""Runs ``async def`` tests, chooses the backend, and refuses tests that leave something behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import sys
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--backend", choices=["compiled", "pure"], default=None)
+    parser.addoption("--loop", choices=["asyncio", "uvloop"], default="asyncio")
+
+
+def pytest_configure(config):
+    backend = config.getoption("--backend")
+    if backend is not None:
+        # Before the first import of wsfast, so that end-to-end tests run on the chosen backend.
+        assert "wsfast" not in sys.modules
+        os.environ["WSFAST_PURE"] = "1" if backend == "pure" else ""
+        import wsfast
+
+        if backend != wsfast.BACKEND:
+            pytest.exit(f"the {backend} backend is not available; run `make build`", returncode=4)
+
+
+def run_async(function, arguments, config):
+    """Run a coroutine function in a new loop and look for what it leaves behind."""
+    unhandled = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: unhandled.append(context))
+        await function(**arguments)
+        # Give what was just closed the two passes that transports need to go away.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"the test left tasks: {left}"
+
+    factory = None
+    if config.getoption("--loop") == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory, debug=False) as runner:
+        runner.run(main())
+    assert not unhandled, f"the loop's exception handler was called: {unhandled}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    function = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    run_async(function, arguments, pyfuncitem.config)
+    return True
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open():
+    """No test may leave a file descriptor open."""
+    if not os.path.isdir("/proc/self/fd"):
+        yield
+        return
+    before = open_files()
+    yield
+    gc.collect()
+    after = open_files()
+    left = {fd: name for fd, name in after.items() if fd not in before}
+    assert not left, f"the test left open: {left}"
+
+
+def open_files():
+    files = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            files[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue  # the directory itself
+    return files

@@ -1,0 +1,191 @@
+"""wsfast behind nginx, which most servers stand behind."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import string
+
+import pytest
+
+import wsfast
+
+pytestmark = pytest.mark.interop
+
+TIMEOUT = 30
+# How long nginx lets a connection be silent, in seconds.
+IDLE = 1
+
+CONFIG = string.Template("""\
+daemon off;
+worker_processes 1;
+pid $directory/nginx.pid;
+error_log stderr notice;
+events { worker_connections 256; }
+http {
+    access_log off;
+    client_body_temp_path $directory/body;
+    proxy_temp_path $directory/proxy;
+    fastcgi_temp_path $directory/fastcgi;
+    uwsgi_temp_path $directory/uwsgi;
+    scgi_temp_path $directory/scgi;
+    map $$http_upgrade $$connection_upgrade {
+        default upgrade;
+        ''      close;
+    }
+    server {
+        listen 127.0.0.1:$port;
+        location / {
+            proxy_pass http://127.0.0.1:$upstream;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $$http_upgrade;
+            proxy_set_header Connection $$connection_upgrade;
+            proxy_set_header Host $$host;
+            proxy_set_header X-Forwarded-For $$proxy_add_x_forwarded_for;
+            proxy_read_timeout ${idle}s;
+        }
+    }
+}
+""")
+
+
+async def echo(ws):
+    async for message in ws:
+        await ws.send(message)
+
+
+@pytest.fixture
+def behind_nginx(run_peer, serving, tmp_path):
+    """An async context manager for a wsfast server behind nginx; gives the address of nginx."""
+    # Debian puts it where the path of a user does not lead.
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not installed: `make interop` installs it")
+
+    @contextlib.asynccontextmanager
+    async def start(handler, **options):
+        async with serving(handler, **options) as upstream:
+            with socket.create_server(("127.0.0.1", 0)) as sock:
+                port = sock.getsockname()[1]
+                values = {
+                    "directory": tmp_path,
+                    "port": port,
+                    "upstream": upstream.rpartition(":")[2],
+                    "idle": IDLE,
+                }
+                config = tmp_path / "nginx.conf"
+                config.write_text(CONFIG.substitute(values))
+                # nginx takes over the socket, as in an upgrade of itself, so the port is ours.
+                process = run_peer(
+                    [nginx, "-p", tmp_path, "-c", config, "-e", "stderr"],
+                    env={**os.environ, "NGINX": f"{sock.fileno()};"},
+                    pass_fds=[sock.fileno()],
+                )
+                with process as peer:
+                    peer.wait_for("start worker process ")
+                    yield f"ws://127.0.0.1:{port}"
+
+    return start
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 2**20])
+async def test_text_and_bytes_pass_through_nginx(behind_nginx, payload, size):
+    async with (
+        asyncio.timeout(TIMEOUT),
+        behind_nginx(echo) as url,
+        wsfast.connect(f"{url}/echo") as ws,
+    ):
+        for message in (payload(size), payload(size).decode()):
+            await ws.send(message)
+            assert await ws.recv() == message
+
+
+async def test_the_headers_that_nginx_adds_are_seen(behind_nginx, watch):
+    async def handler(ws):
+        return ws.request.path, ws.request.headers
+
+    watched, done = watch(handler)
+    async with (
+        asyncio.timeout(TIMEOUT),
+        behind_nginx(watched) as url,
+        wsfast.connect(f"{url}/a/path?q=1"),
+    ):
+        path, headers = await done
+    assert path == "/a/path?q=1"
+    assert headers["Connection"] == "upgrade"
+    assert headers["X-Forwarded-For"] == "127.0.0.1"
+
+
+async def test_many_connections_pass_through_nginx_at_once(behind_nginx):
+    async def client(url, number):
+        async with wsfast.connect(url) as ws:
+            for round_trip in range(20):
+                await ws.send(f"{number}: {round_trip}")
+                assert await ws.recv() == f"{number}: {round_trip}"
+
+    async with asyncio.timeout(TIMEOUT), behind_nginx(echo) as url, asyncio.TaskGroup() as group:
+        for number in range(50):
+            group.create_task(client(url, number))
+
+
+async def test_close_codes_pass_through_nginx_both_ways(behind_nginx, watch):
+    async def handler(ws):
+        if ws.request.path == "/server":
+            await ws.close(4000, "by the server")
+        await ws.wait_closed()
+        return ws.close_code, ws.close_reason, ws.was_clean
+
+    async with asyncio.timeout(TIMEOUT):
+        watched, done = watch(handler)
+        async with behind_nginx(watched) as url:
+            async with wsfast.connect(f"{url}/server") as ws:
+                await ws.wait_closed()
+            assert (ws.close_code, ws.close_reason) == (4000, "by the server")
+            assert ws.was_clean
+            assert await done == (4000, "by the server", True)
+        watched, done = watch(handler)
+        async with behind_nginx(watched) as url:
+            async with wsfast.connect(f"{url}/client") as ws:
+                await ws.close(4001, "by the client")
+            assert await done == (4001, "by the client", True)
+
+
+async def test_a_refusal_passes_through_nginx(behind_nginx):
+    async with asyncio.timeout(TIMEOUT), behind_nginx(echo, origins=["https://a.b"]) as url:
+        with pytest.raises(wsfast.InvalidStatus) as caught:
+            await wsfast.connect(url, origin="https://example.com")
+    assert caught.value.response.status_code == 403
+
+
+async def test_keepalive_keeps_a_silent_connection_open_through_nginx(behind_nginx):
+    async with (
+        asyncio.timeout(TIMEOUT),
+        behind_nginx(echo, ping_interval=IDLE / 4) as url,
+        wsfast.connect(url) as ws,
+    ):
+        pings = asyncio.Semaphore(0)
+        ws.on("ping", lambda data: pings.release())
+        # Longer than nginx waits.
+        for _ in range(6):
+            await pings.acquire()
+        await ws.send("still there")
+        assert await ws.recv() == "still there"
+
+
+async def test_a_silent_connection_that_nginx_cuts_is_1006_on_both_sides(behind_nginx, watch):
+    async def handler(ws):
+        with pytest.raises(wsfast.ConnectionClosedError):
+            await ws.recv()
+        return ws.close_code
+
+    watched, done = watch(handler)
+    async with (
+        asyncio.timeout(TIMEOUT),
+        behind_nginx(watched, ping_interval=None) as url,
+        wsfast.connect(url, ping_interval=None) as ws,
+    ):
+        with pytest.raises(wsfast.ConnectionClosedError):
+            await ws.recv()
+        assert ws.close_code == 1006
+        assert await done == 1006

@@ -1,0 +1,78 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from ._mask cimport Utf8State
+
+
+cdef enum:
+    CONT = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+cdef enum:
+    MAX_HEADER = 14
+
+
+cdef class FrameReader:
+    cdef public bint fragments
+    # Of what advance() handed out last.
+    cdef int opcode
+    cdef bint fin
+    cdef object data
+    # For the connection's statistics.
+    cdef readonly uint64_t frames_read
+    cdef readonly uint64_t fragments_read
+    cdef readonly uint64_t bytes_read
+
+    cdef bint client
+    cdef uint64_t max_size
+    cdef uint64_t max_frame_size
+    cdef uint64_t max_fragments
+
+    # The input: borrowed from the caller until it is used up, or kept by retain().
+    cdef const uint8_t* position
+    cdef const uint8_t* end
+    cdef object source
+
+    # The frame being read.
+    cdef int current
+    cdef int frame_opcode
+    cdef bint frame_fin
+    cdef bint masked
+    cdef uint8_t length_7
+    cdef uint8_t header_size
+    cdef uint8_t header[8]
+    cdef uint32_t key
+    cdef uint64_t length
+    cdef uint64_t remaining
+    cdef object control
+
+    # The message being read: `stored` bytes of `buffer` are filled, `message_size` in all.
+    cdef int message_opcode
+    cdef bint handed_out
+    cdef uint64_t message_size
+    cdef uint64_t message_fragments
+    cdef PyObject* buffer
+    cdef size_t stored
+    cdef Utf8State utf8
+
+    cdef void lend(self, const uint8_t* data, size_t size) noexcept
+    cdef int retain(self) except -1
+    cdef bint advance(self) except -1
+    cdef const uint8_t* take(self, size_t n) noexcept
+    cdef int read_info(self) except -1
+    cdef int check_length(self) except -1
+    cdef bint read_control(self) except -1
+    cdef bint read_data(self) except -1
+    cdef int store(self, size_t n) except -1
+    cdef int resize_buffer(self, size_t size) except -1
+    cdef void drop_buffer(self) noexcept
+    cdef int deliver(self) except -1
+    cdef object take_text(self)
+    cdef object take_buffer(self)
+
+
+cdef size_t write_header(uint8_t* target, int opcode, uint64_t length, bint fin, int rsv, bint masked) noexcept nogil

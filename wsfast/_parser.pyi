@@ -1,0 +1,81 @@
+"""Reading and writing frames, compiled. The pure twin is `_pure/parser.py`."""
+
+from typing_extensions import Buffer
+
+from .frames import Close
+
+STATES: tuple[str, ...]
+
+class FrameReader:
+    """Turns bytes into messages, strictly by RFC 6455 section 5.
+
+    It can stop at any byte, retains at most ``max_size`` bytes and half as many of slack, and
+    takes linear time.
+
+    Args:
+        client: True to read what a server sends (unmasked), False for what a client sends.
+        max_size: the largest message, in bytes. None: no limit.
+        max_frame_size: the largest data frame, in bytes. None: no limit.
+        max_fragments: the most frames of a message; empty ones count. None: no limit.
+        fragments: hand out every data frame by itself instead of whole messages. It may be
+            changed at any time.
+    """
+
+    fragments: bool
+
+    def __init__(
+        self,
+        *,
+        client: bool,
+        max_size: int | None = ...,
+        max_frame_size: int | None = None,
+        max_fragments: int | None = 131072,
+        fragments: bool = False,
+    ) -> None: ...
+    def feed(self, data: Buffer) -> None:
+        """Give the reader more of the stream. Nothing is read before `next`."""
+
+    def next(self) -> tuple[int, str | bytes | Close, bool] | None:
+        """The next opcode, data and fin; None when more bytes are needed.
+
+        Data is str for a text message, bytes for a binary message, a ping, a pong, and for every
+        data frame in fragment mode (opcode 0 from the second on), and a `Close` for a close frame.
+        After a close frame or an error what follows is dropped.
+
+        Raises:
+            ProtocolError: the peer broke the protocol, or a limit (PayloadTooBig,
+                TooManyFragments). Its ``close_code`` is what to tell the peer.
+        """
+
+    @property
+    def state(self) -> str:
+        """Where the reader is: one of `STATES`."""
+
+    @property
+    def pending(self) -> int:
+        """How many of the bytes fed are not read yet."""
+
+    @property
+    def frames_read(self) -> int:
+        """How many frame headers were read."""
+
+    @property
+    def fragments_read(self) -> int:
+        """How many of them belong to fragmented messages."""
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of data payload their headers announced."""
+
+def encode_frame(
+    opcode: int, data: Buffer, fin: bool = True, rsv: int = 0, key: bytes | None = None
+) -> bytes:
+    """The bytes of a frame (RFC 6455 section 5.2).
+
+    Args:
+        opcode: 0 to 15.
+        data: the payload.
+        fin: whether this is the message's last frame.
+        rsv: the three reserved bits as a number; RSV1 is 4.
+        key: the masking key, which clients must use and servers must not.
+    """

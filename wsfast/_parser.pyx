@@ -1,0 +1,473 @@
+# Frames in and out (RFC 6455 section 5.2). The pure twin is _pure/parser.py; the documentation is
+# in _parser.pyi.
+#
+# Rules of this file:
+# 1. The reader is a machine of six states. It can stop at any byte and goes on with the next feed:
+#
+#      state        waits for                                   then
+#      INFO         2 bytes: fin, rsv, opcode, mask, length     LENGTH, KEY, PAYLOAD or CLOSE
+#      LENGTH       2 or 8 bytes of extended length             KEY, PAYLOAD or CLOSE
+#      KEY          4 bytes of masking key                      PAYLOAD or CLOSE
+#      PAYLOAD      the payload of a data, ping or pong frame   DELIVER, or INFO inside a message
+#      CLOSE        the payload of a close frame                FINISHED
+#      DELIVER      the next call of next()                     INFO
+#      FINISHED     nothing: what follows a close frame or an error is dropped
+#
+# 2. A frame is refused as soon as its header shows that it must be: no payload is awaited, and
+#    nothing is allocated from a declared length. Buffers grow with the bytes that came.
+# 3. Lengths are uint64_t, and limits are compared as `n > limit - have`: nothing can overflow.
+# 4. The input is borrowed. Whoever lends it keeps it alive until advance() returned False, or
+#    calls retain().
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.string cimport memcpy
+
+from ._mask cimport read_key, rotate_key, utf8_feed, xor_copy, xor_copy_is_ascii
+
+from .exceptions import PayloadTooBig, TooManyFragments, wire_error
+from .frames import Close, is_close_code
+
+cdef extern from "Python.h":
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    void* PyUnicode_DATA(object text)
+    char* buffer_data "PyBytes_AS_STRING"(PyObject* buffer)
+    Py_ssize_t buffer_size "PyBytes_GET_SIZE"(PyObject* buffer)
+    PyObject* new_buffer "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
+    int _PyBytes_Resize(PyObject** buffer, Py_ssize_t size) except -1
+
+cdef enum:
+    INFO
+    LENGTH
+    KEY
+    PAYLOAD
+    CLOSE_PAYLOAD
+    DELIVER
+    FINISHED
+
+STATES = ("info", "length", "masking key", "payload", "close", "deliver", "finished")
+
+cdef uint64_t UNLIMITED = 0x7FFFFFFFFFFFFFFF
+
+
+cdef uint64_t limit(value):
+    return UNLIMITED if value is None else value
+
+
+cdef class FrameReader:
+    def __cinit__(
+        self,
+        *,
+        bint client,
+        max_size=2**20,
+        max_frame_size=None,
+        max_fragments=131072,
+        bint fragments=False,
+    ):
+        self.client = client
+        self.max_size = limit(max_size)
+        self.max_frame_size = limit(max_frame_size)
+        self.max_fragments = limit(max_fragments)
+        self.fragments = fragments
+        self.current = INFO
+
+    def __dealloc__(self):
+        Py_XDECREF(self.buffer)
+
+    @property
+    def state(self):
+        return STATES[self.current]
+
+    @property
+    def pending(self):
+        return self.end - self.position
+
+    def feed(self, data):
+        cdef bytes source
+        if self.position != self.end:
+            source = PyBytes_FromStringAndSize(<char*> self.position, self.end - self.position)
+            source += data
+        else:
+            source = bytes(data)
+        self.source = source
+        self.lend(<const uint8_t*> PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source))
+
+    def next(self):
+        if not self.advance():
+            return None
+        data = self.data
+        self.data = None
+        return self.opcode, data, bool(self.fin)
+
+    cdef void lend(self, const uint8_t* data, size_t size) noexcept:
+        """Read from `data` next. The input before must be used up."""
+        self.position = data
+        self.end = data + size
+
+    cdef int retain(self) except -1:
+        """Keep what was lent and is not used up. The lender may then reuse its buffer."""
+        if self.position != self.end:
+            source = PyBytes_FromStringAndSize(<char*> self.position, self.end - self.position)
+            self.lend(<const uint8_t*> PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source))
+            self.source = source
+        return 0
+
+    cdef bint advance(self) except -1:
+        """Read on until a message, or a frame, can be handed out: True, or the input ends: False."""
+        cdef const uint8_t* octets
+        cdef int i, length_size
+        try:
+            while True:
+                if self.current == INFO:
+                    octets = self.take(2)
+                    if octets is NULL:
+                        break
+                    self.header_size = 0
+                    self.frame_opcode = octets[0]
+                    self.length_7 = octets[1]
+                    self.read_info()
+
+                elif self.current == LENGTH:
+                    length_size = 2 if self.length_7 == 126 else 8
+                    octets = self.take(length_size)
+                    if octets is NULL:
+                        break
+                    self.header_size = 0
+                    self.length = 0
+                    for i in range(length_size):
+                        self.length = self.length << 8 | octets[i]
+                    if length_size == 8 and self.length >> 63:
+                        raise wire_error("WS_ERR_NEGATIVE_PAYLOAD_LENGTH")
+                    if self.length < (126 if length_size == 2 else 65536):
+                        raise wire_error("WS_ERR_NON_MINIMAL_PAYLOAD_LENGTH", self.length)
+                    self.check_length()
+
+                elif self.current == KEY:
+                    octets = self.take(4)
+                    if octets is NULL:
+                        break
+                    self.header_size = 0
+                    memcpy(&self.key, octets, 4)
+                    self.remaining = self.length
+                    self.current = CLOSE_PAYLOAD if self.frame_opcode == CLOSE else PAYLOAD
+
+                elif self.current == PAYLOAD:
+                    if self.frame_opcode >= CLOSE:
+                        if not self.read_control():
+                            break
+                        self.current = DELIVER
+                        return True
+                    if not self.read_data():
+                        break
+                    if self.message_opcode == TEXT and self.frame_fin and self.utf8.missing:
+                        raise wire_error("WS_ERR_INVALID_UTF8")
+                    if self.frame_fin or self.fragments:
+                        self.deliver()
+                        self.current = DELIVER
+                        return True
+                    self.current = INFO
+
+                elif self.current == CLOSE_PAYLOAD:
+                    if not self.read_control():
+                        break
+                    self.data = parse_close(self.data)
+                    self.current = FINISHED
+                    return True
+
+                elif self.current == DELIVER:
+                    self.current = INFO
+
+                else:
+                    self.position = self.end
+                    break
+        except BaseException:
+            self.current = FINISHED
+            self.position = self.end
+            self.drop_buffer()
+            self.control = None
+            self.source = None
+            raise
+        self.source = None
+        return False
+
+    cdef const uint8_t* take(self, size_t n) noexcept:
+        """The next n (at most 8) bytes of a header, or NULL and what there is of them is kept."""
+        cdef size_t available = self.end - self.position
+        cdef const uint8_t* octets = self.position
+        if self.header_size == 0 and available >= n:
+            self.position += n
+            return octets
+        if available > n - self.header_size:
+            available = n - self.header_size
+        memcpy(self.header + self.header_size, octets, available)
+        self.header_size += <uint8_t> available
+        self.position += available
+        return self.header if self.header_size == n else NULL
+
+    cdef int read_info(self) except -1:
+        cdef uint8_t first = <uint8_t> self.frame_opcode
+        cdef uint8_t length_7 = self.length_7 & 0x7F
+        cdef int opcode = first & 0x0F
+        self.masked = self.length_7 >> 7
+        self.length_7 = length_7
+        self.frame_fin = first >> 7
+        self.frame_opcode = opcode
+        self.frames_read += 1
+
+        if first & 0x30:
+            raise wire_error("WS_ERR_UNEXPECTED_RSV_2_3")
+        if first & 0x40:
+            raise wire_error("WS_ERR_UNEXPECTED_RSV_1")
+        if opcode > PONG or BINARY < opcode < CLOSE:
+            raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
+        if opcode >= CLOSE:
+            if not self.frame_fin:
+                raise wire_error("WS_ERR_EXPECTED_FIN")
+            if length_7 > 125 or opcode == CLOSE and length_7 == 1:
+                raise wire_error("WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH", length_7)
+        elif (opcode == CONT) != (self.message_opcode != 0):
+            # A continuation of nothing, or a new message inside a fragmented one.
+            raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
+        if self.masked and self.client:
+            raise wire_error("WS_ERR_UNEXPECTED_MASK")
+        if not self.masked and not self.client:
+            raise wire_error("WS_ERR_EXPECTED_MASK")
+
+        if length_7 < 126:
+            self.length = length_7
+            self.check_length()
+        else:
+            self.current = LENGTH
+        return 0
+
+    cdef int check_length(self) except -1:
+        """Refuse by size before the payload comes, then go on to the masking key or the payload."""
+        if self.frame_opcode < CLOSE:
+            if self.length > self.max_frame_size:
+                raise PayloadTooBig(self.length, self.max_frame_size)
+            if self.length > self.max_size - self.message_size:
+                raise PayloadTooBig(
+                    (<object> self.message_size) + self.length,
+                    self.max_size,
+                    "Message" if self.message_opcode else "Frame",
+                )
+            if self.message_opcode == 0:
+                self.message_opcode = self.frame_opcode
+            self.message_fragments += 1
+            if self.message_fragments > self.max_fragments:
+                raise TooManyFragments(self.max_fragments)
+            self.message_size += self.length
+            self.bytes_read += self.length
+            if self.frame_opcode == CONT or not self.frame_fin:
+                self.fragments_read += 1
+        self.key = 0
+        self.remaining = self.length
+        if self.masked:
+            self.current = KEY
+        else:
+            self.current = CLOSE_PAYLOAD if self.frame_opcode == CLOSE else PAYLOAD
+        return 0
+
+    cdef bint read_control(self) except -1:
+        """Read the payload of a control frame, at most 125 bytes; True when it is complete."""
+        cdef size_t n = self.end - self.position
+        cdef size_t have = self.length - self.remaining
+        if n > self.remaining:
+            n = self.remaining
+        if self.control is None:
+            self.control = PyBytes_FromStringAndSize(NULL, self.length)
+        xor_copy(<uint8_t*> PyBytes_AS_STRING(self.control) + have, self.position, n, self.key)
+        self.key = rotate_key(self.key, n)
+        self.position += n
+        self.remaining -= n
+        if self.remaining:
+            return False
+        self.opcode = self.frame_opcode
+        self.fin = True
+        self.data = self.control
+        self.control = None
+        return True
+
+    cdef bint read_data(self) except -1:
+        """Read the payload of a data frame into the message; True when it is complete."""
+        cdef size_t n = self.end - self.position
+        if n >= self.remaining:
+            n = self.remaining
+            if (
+                self.frame_fin
+                and self.stored == 0
+                and self.remaining == self.length
+                and not self.handed_out
+            ):
+                return True  # deliver() takes a whole message straight from the input
+        if n:
+            self.store(n)
+        return self.remaining == 0
+
+    cdef int store(self, size_t n) except -1:
+        """Move n bytes from the input to the end of the message's buffer, unmasked."""
+        cdef uint8_t* target
+        cdef size_t capacity = 0 if self.buffer is NULL else buffer_size(self.buffer)
+        cdef size_t needed = self.stored + n
+        if needed > capacity:
+            # Twice what is there, so that many small fragments cost linear time; what came bounds
+            # it, not what was announced.
+            capacity = 2 * capacity
+            if self.frame_fin and capacity > self.stored + self.remaining:
+                capacity = self.stored + self.remaining
+            if capacity < needed:
+                capacity = needed
+            self.resize_buffer(capacity)
+        target = <uint8_t*> buffer_data(self.buffer) + self.stored
+        xor_copy(target, self.position, n, self.key)
+        if self.message_opcode == TEXT and not utf8_feed(&self.utf8, target, n):
+            raise wire_error("WS_ERR_INVALID_UTF8")
+        self.key = rotate_key(self.key, n)
+        self.position += n
+        self.stored += n
+        self.remaining -= n
+        return 0
+
+    cdef int resize_buffer(self, size_t size) except -1:
+        if self.buffer is NULL:
+            self.buffer = new_buffer(NULL, size)
+        else:
+            _PyBytes_Resize(&self.buffer, size)
+        return 0
+
+    cdef void drop_buffer(self) noexcept:
+        cdef PyObject* buffer = self.buffer
+        self.buffer = NULL
+        self.stored = 0
+        Py_XDECREF(buffer)
+
+    cdef int deliver(self) except -1:
+        """Hand out the message, or in fragment mode what came of it since the last time."""
+        self.opcode = CONT if self.handed_out else self.message_opcode
+        self.fin = self.frame_fin
+        if self.message_opcode == TEXT and not self.fragments and not self.handed_out:
+            self.data = self.take_text()
+        else:
+            self.data = self.take_buffer()
+        self.handed_out = not self.fin
+        if self.fin:
+            self.message_opcode = 0
+            self.message_size = 0
+            self.message_fragments = 0
+        return 0
+
+    cdef object take_text(self):
+        """The text that came in pieces, or a whole message straight from the input."""
+        cdef size_t n = self.remaining
+        cdef object text
+        cdef uint8_t* target
+        if n == 0:
+            if self.buffer is NULL:
+                return ""
+            text = PyUnicode_DecodeUTF8(buffer_data(self.buffer), self.stored, NULL)
+            self.drop_buffer()
+            return text
+        # Unmask into a fresh ASCII str, which most text is. Where it is not, the str is used as
+        # scratch space to decode from.
+        text = PyUnicode_New(n, 127)
+        target = <uint8_t*> PyUnicode_DATA(text)
+        self.remaining = 0
+        if xor_copy_is_ascii(target, self.position, n, self.key):
+            self.position += n
+            return text
+        self.position += n
+        try:
+            return PyUnicode_DecodeUTF8(<char*> target, n, NULL)
+        except UnicodeDecodeError:
+            raise wire_error("WS_ERR_INVALID_UTF8") from None
+
+    cdef object take_buffer(self):
+        """The bytes that came in pieces, or a whole message straight from the input."""
+        cdef size_t n = self.remaining
+        cdef object data
+        cdef uint8_t* target
+        if n:
+            data = PyBytes_FromStringAndSize(NULL, n)
+            target = <uint8_t*> PyBytes_AS_STRING(data)
+            xor_copy(target, self.position, n, self.key)
+            self.position += n
+            self.remaining = 0
+            if self.message_opcode == TEXT:
+                if not utf8_feed(&self.utf8, target, n) or self.utf8.missing:
+                    raise wire_error("WS_ERR_INVALID_UTF8")
+            return data
+        if self.buffer is NULL:
+            return b""
+        if <size_t> buffer_size(self.buffer) != self.stored:
+            self.resize_buffer(self.stored)
+        data = <object> self.buffer
+        self.drop_buffer()
+        return data
+
+
+cdef object parse_close(bytes payload):
+    """Check and split the payload of a close frame (RFC 6455 section 5.5.1)."""
+    cdef int code
+    if not payload:
+        return Close(1005, "")
+    code = <uint8_t> payload[0] << 8 | <uint8_t> payload[1]
+    if not is_close_code(code):
+        raise wire_error("WS_ERR_INVALID_CLOSE_CODE", code)
+    try:
+        return Close(code, payload[2:].decode())
+    except UnicodeDecodeError:
+        raise wire_error("WS_ERR_INVALID_UTF8") from None
+
+
+cdef size_t write_header(
+    uint8_t* target, int opcode, uint64_t length, bint fin, int rsv, bint masked
+) noexcept nogil:
+    """Write a frame's header without its key; target has room for 10 bytes. Returns the size."""
+    cdef int i
+    cdef uint8_t mask_bit = 0x80 if masked else 0
+    target[0] = <uint8_t> ((0x80 if fin else 0) | rsv << 4 | opcode)
+    if length < 126:
+        target[1] = mask_bit | <uint8_t> length
+        return 2
+    if length < 65536:
+        target[1] = mask_bit | 126
+        target[2] = <uint8_t> (length >> 8)
+        target[3] = <uint8_t> length
+        return 4
+    target[1] = mask_bit | 127
+    for i in range(8):
+        target[2 + i] = <uint8_t> (length >> (56 - 8 * i))
+    return 10
+
+
+def encode_frame(int opcode, data, bint fin=True, int rsv=0, key=None):
+    cdef Py_buffer view
+    cdef uint8_t header[MAX_HEADER]
+    cdef size_t size
+    cdef uint32_t number = 0
+    cdef uint8_t* target
+    if not 0 <= opcode <= 15:
+        raise ValueError(f"opcode must be 0 to 15, not {opcode}")
+    if not 0 <= rsv <= 7:
+        raise ValueError(f"rsv must be 0 to 7, not {rsv}")
+    if key is not None:
+        number = read_key(key)
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        size = write_header(header, opcode, view.len, fin, rsv, key is not None)
+        if key is not None:
+            memcpy(header + size, &number, 4)
+            size += 4
+        frame = PyBytes_FromStringAndSize(NULL, size + view.len)
+        target = <uint8_t*> PyBytes_AS_STRING(frame)
+        memcpy(target, header, size)
+        if number:
+            xor_copy(target + size, <const uint8_t*> view.buf, view.len, number)
+        else:
+            memcpy(target + size, view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+    return frame

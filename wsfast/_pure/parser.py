@@ -1,0 +1,367 @@
+"""The pure twin of `wsfast._parser`: the same machine, the same answers. See `_parser.pyi`.
+
+The states, and the rules of the file, are those at the top of `_parser.pyx`. Two things differ,
+because plain Python is fast with large pieces and slow with small steps: a header is read in one
+step when all of it is there, and a payload is unmasked as one number.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING
+
+from ..exceptions import PayloadTooBig, TooManyFragments, wire_error
+from ..frames import Close, is_close_code
+from .mask import Utf8Validator, check_key, xor
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["STATES", "FrameReader", "encode_frame"]
+
+STATES = ("info", "length", "masking key", "payload", "close", "deliver", "finished")
+INFO, LENGTH, KEY, PAYLOAD, CLOSE_PAYLOAD, DELIVER, FINISHED = range(7)
+
+CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+UNLIMITED = 2**63 - 1
+
+ZERO_KEY = b"\x00\x00\x00\x00"
+
+
+class FrameReader:
+    """Turns bytes into messages."""
+
+    __slots__ = (
+        "_buffer",
+        "_client",
+        "_current",
+        "_end",
+        "_fin",
+        "_handed_out",
+        "_input",
+        "_key",
+        "_length",
+        "_length_7",
+        "_masked",
+        "_max_fragments",
+        "_max_frame_size",
+        "_max_size",
+        "_message_fragments",
+        "_message_opcode",
+        "_message_size",
+        "_opcode",
+        "_position",
+        "_remaining",
+        "_starved",
+        "_utf8",
+        "bytes_read",
+        "fragments",
+        "fragments_read",
+        "frames_read",
+    )
+
+    def __init__(
+        self,
+        *,
+        client: bool,
+        max_size: int | None = 2**20,
+        max_frame_size: int | None = None,
+        max_fragments: int | None = 131072,
+        fragments: bool = False,
+    ) -> None:
+        self._client = client
+        self._max_size = UNLIMITED if max_size is None else max_size
+        self._max_frame_size = UNLIMITED if max_frame_size is None else max_frame_size
+        self._max_fragments = UNLIMITED if max_fragments is None else max_fragments
+        self.fragments = fragments
+        self.frames_read = 0
+        self.fragments_read = 0
+        self.bytes_read = 0
+
+        self._input = b""
+        self._position = 0
+        self._end = 0
+        # Whether what is left of the input is the beginning of something longer.
+        self._starved = False
+
+        self._current = INFO
+        self._opcode = 0
+        self._fin = False
+        self._masked = False
+        self._length_7 = 0
+        self._length = 0
+        self._remaining = 0
+        self._key = ZERO_KEY
+
+        # The message being read; a control frame inside it has its bytes in _buffer's place.
+        self._message_opcode = 0
+        self._message_size = 0
+        self._message_fragments = 0
+        self._handed_out = False
+        self._buffer: bytearray | None = None
+        self._utf8: Utf8Validator | None = None
+
+    @property
+    def state(self) -> str:
+        """Where the reader is: one of `STATES`."""
+        return STATES[self._current]
+
+    @property
+    def pending(self) -> int:
+        """How many of the bytes fed are not read yet."""
+        return 0 if self._starved else self._end - self._position
+
+    def feed(self, data: Buffer) -> None:
+        """Give the reader more of the stream."""
+        data = bytes(data)
+        if self._position < self._end:
+            data = self._input[self._position :] + data
+        self._input = data
+        self._position = 0
+        self._end = len(data)
+        self._starved = False
+
+    def next(self) -> tuple[int, str | bytes | Close, bool] | None:
+        """The next opcode, data and fin; None when more bytes are needed."""
+        try:
+            frame = self._advance()
+        except BaseException:
+            self._finish()
+            raise
+        if frame is None:
+            self._starved = True
+        return frame
+
+    def _advance(self) -> tuple[int, str | bytes | Close, bool] | None:
+        while True:
+            current = self._current
+            if current == INFO or current == DELIVER:
+                self._current = INFO
+                position = self._position
+                if self._end - position < 2:
+                    return None
+                self._position = position + 2
+                self._read_info(self._input[position], self._input[position + 1])
+
+            elif current == LENGTH:
+                size = 2 if self._length_7 == 126 else 8
+                position = self._position
+                if self._end - position < size:
+                    return None
+                self._position = position + size
+                length = int.from_bytes(self._input[position : position + size], "big")
+                if length >> 63:
+                    raise wire_error("WS_ERR_NEGATIVE_PAYLOAD_LENGTH")
+                if length < (126 if size == 2 else 65536):
+                    raise wire_error("WS_ERR_NON_MINIMAL_PAYLOAD_LENGTH", length)
+                self._check_length(length)
+
+            elif current == KEY:
+                position = self._position
+                if self._end - position < 4:
+                    return None
+                self._position = position + 4
+                self._key = self._input[position : position + 4]
+                self._current = CLOSE_PAYLOAD if self._opcode == CLOSE else PAYLOAD
+
+            elif current == PAYLOAD:
+                if self._opcode >= CLOSE:
+                    if self._end - self._position < self._length:
+                        return None
+                    self._current = DELIVER
+                    return self._opcode, self._take(self._length), True
+                if not self._read_data():
+                    return None
+                if self._fin or self.fragments:
+                    self._current = DELIVER
+                    return self._deliver()
+                self._current = INFO
+
+            elif current == CLOSE_PAYLOAD:
+                if self._end - self._position < self._length:
+                    return None
+                close = parse_close(self._take(self._length))
+                self._finish()
+                return CLOSE, close, True
+
+            else:
+                self._position = self._end
+                return None
+
+    def _finish(self) -> None:
+        self._current = FINISHED
+        self._input = b""
+        self._position = self._end = 0
+        self._buffer = None
+
+    def _read_info(self, first: int, second: int) -> None:
+        opcode = first & 0x0F
+        length_7 = second & 0x7F
+        self._opcode = opcode
+        self._fin = first > 0x7F
+        self._masked = second > 0x7F
+        self._length_7 = length_7
+        self.frames_read += 1
+
+        if first & 0x30:
+            raise wire_error("WS_ERR_UNEXPECTED_RSV_2_3")
+        if first & 0x40:
+            raise wire_error("WS_ERR_UNEXPECTED_RSV_1")
+        if opcode > PONG or BINARY < opcode < CLOSE:
+            raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
+        if opcode >= CLOSE:
+            if not self._fin:
+                raise wire_error("WS_ERR_EXPECTED_FIN")
+            if length_7 > 125 or (opcode == CLOSE and length_7 == 1):
+                raise wire_error("WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH", length_7)
+        elif (opcode == CONT) != (self._message_opcode != 0):
+            # A continuation of nothing, or a new message inside a fragmented one.
+            raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
+        if self._masked and self._client:
+            raise wire_error("WS_ERR_UNEXPECTED_MASK")
+        if not self._masked and not self._client:
+            raise wire_error("WS_ERR_EXPECTED_MASK")
+
+        if length_7 < 126:
+            self._check_length(length_7)
+        else:
+            self._current = LENGTH
+
+    def _check_length(self, length: int) -> None:
+        """Refuse by size before the payload comes, then go on to the masking key or the payload."""
+        if self._opcode < CLOSE:
+            if length > self._max_frame_size:
+                raise PayloadTooBig(length, self._max_frame_size)
+            if length > self._max_size - self._message_size:
+                raise PayloadTooBig(
+                    self._message_size + length,
+                    self._max_size,
+                    "Message" if self._message_opcode else "Frame",
+                )
+            if self._message_opcode == 0:
+                self._message_opcode = self._opcode
+            self._message_fragments += 1
+            if self._message_fragments > self._max_fragments:
+                raise TooManyFragments(self._max_fragments)
+            self._message_size += length
+            self.bytes_read += length
+            if self._opcode == CONT or not self._fin:
+                self.fragments_read += 1
+        self._length = self._remaining = length
+        self._key = ZERO_KEY
+        if self._masked:
+            self._current = KEY
+        else:
+            self._current = CLOSE_PAYLOAD if self._opcode == CLOSE else PAYLOAD
+
+    def _take(self, size: int) -> bytes:
+        """The next bytes of the payload, unmasked."""
+        position = self._position
+        self._position = position + size
+        data = self._input[position : position + size]
+        key = self._key
+        if key == ZERO_KEY:
+            return data
+        if size & 3:
+            phase = size & 3
+            self._key = key[phase:] + key[:phase]
+        return xor(data, key, size)
+
+    def _read_data(self) -> bool:
+        """Read the payload of a data frame into the message; True when it is complete."""
+        size = self._end - self._position
+        if size >= self._remaining:
+            size = self._remaining
+            if (
+                self._fin
+                and self._buffer is None
+                and size == self._length
+                and not self._handed_out
+            ):
+                return True  # _deliver() takes a whole message straight from the input
+        if size:
+            data = self._take(size)
+            self._remaining -= size
+            if self._message_opcode == TEXT:
+                self._validate(data)
+            if self._buffer is None:
+                self._buffer = bytearray(data)
+            else:
+                self._buffer += data
+        if self._remaining:
+            return False
+        if self._fin and self._utf8 is not None and not self._utf8.finish():
+            raise wire_error("WS_ERR_INVALID_UTF8")
+        return True
+
+    def _validate(self, data: bytes) -> None:
+        if self._utf8 is None:
+            self._utf8 = Utf8Validator()
+        if not self._utf8.feed(data):
+            raise wire_error("WS_ERR_INVALID_UTF8")
+
+    def _deliver(self) -> tuple[int, str | bytes, bool]:
+        """Hand out the message, or in fragment mode what came of it since the last time."""
+        opcode = CONT if self._handed_out else self._message_opcode
+        fin = self._fin
+        data: str | bytes
+        if self._buffer is not None:
+            data = bytes(self._buffer)
+            self._buffer = None
+        else:
+            data = self._take(self._remaining)
+        if self._message_opcode == TEXT and not self._handed_out and (fin or not self.fragments):
+            try:
+                text, _ = codecs.utf_8_decode(data, "strict", True)
+            except UnicodeDecodeError:
+                raise wire_error("WS_ERR_INVALID_UTF8") from None
+            if not self.fragments:
+                data = text
+        self._handed_out = not fin
+        if fin:
+            self._message_opcode = 0
+            self._message_size = 0
+            self._message_fragments = 0
+            self._utf8 = None
+        return opcode, data, fin
+
+
+def parse_close(payload: bytes) -> Close:
+    """Check and split the payload of a close frame (RFC 6455 section 5.5.1)."""
+    if not payload:
+        return Close(1005, "")
+    code = int.from_bytes(payload[:2], "big")
+    if not is_close_code(code):
+        raise wire_error("WS_ERR_INVALID_CLOSE_CODE", code)
+    try:
+        return Close(code, payload[2:].decode())
+    except UnicodeDecodeError:
+        raise wire_error("WS_ERR_INVALID_UTF8") from None
+
+
+def encode_header(opcode: int, length: int, fin: bool, rsv: int, masked: bool) -> bytes:
+    """A frame's header without its key."""
+    first = (0x80 if fin else 0) | rsv << 4 | opcode
+    mask_bit = 0x80 if masked else 0
+    if length < 126:
+        return bytes((first, mask_bit | length))
+    if length < 65536:
+        return bytes((first, mask_bit | 126)) + length.to_bytes(2, "big")
+    return bytes((first, mask_bit | 127)) + length.to_bytes(8, "big")
+
+
+def encode_frame(
+    opcode: int, data: Buffer, fin: bool = True, rsv: int = 0, key: bytes | None = None
+) -> bytes:
+    """The bytes of a frame."""
+    if not 0 <= opcode <= 15:
+        raise ValueError(f"opcode must be 0 to 15, not {opcode}")
+    if not 0 <= rsv <= 7:
+        raise ValueError(f"rsv must be 0 to 7, not {rsv}")
+    payload = data if type(data) is bytes else bytes(data)
+    size = len(payload)
+    if key is None:
+        return encode_header(opcode, size, fin, rsv, False) + payload
+    check_key(key, 0)
+    return encode_header(opcode, size, fin, rsv, True) + key + xor(payload, key, size)

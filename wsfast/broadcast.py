@@ -1,0 +1,79 @@
+"""One message to many connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from ._backend import encode_frame
+from .awaitables import Completion, Operation
+from .frames import CloseCode, Opcode, State
+
+if TYPE_CHECKING:
+    from .connection import WebSocket
+    from .typing import DataLike
+
+__all__ = ["broadcast"]
+
+
+def broadcast(
+    connections: Iterable[WebSocket],
+    data: DataLike,
+    *,
+    slow: Literal["drop", "close", "wait"] = "drop",
+) -> Operation[None]:
+    """Send a message to every connection that is open.
+
+    The frame is made once. A connection that is in the middle of a message gets this one behind
+    it.
+
+    Args:
+        connections: as `WebSocketServer.connections`.
+        data: str is sent as text, anything bytes-like as binary.
+        slow: what to do for a connection with more than ``write_limit`` bytes to write: "drop" the
+            message, "close" the connection with 1013, or "wait": send, and awaiting the result
+            waits for all of them.
+
+    Raises:
+        TypeError, UnicodeEncodeError: at the call; nothing is sent.
+        ValueError: at the call; ``slow`` is something else.
+    """
+    if slow not in ("drop", "close", "wait"):
+        raise ValueError(f'slow must be "drop", "close" or "wait", not {slow!r}')
+    if isinstance(data, str):
+        opcode, payload = Opcode.TEXT, data.encode()
+    else:
+        try:
+            opcode, payload = Opcode.BINARY, memoryview(data).tobytes()
+        except TypeError:
+            raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}") from None
+    frame = encode_frame(opcode, payload)
+    waits: list[Any] = []
+    for websocket in tuple(connections):
+        if websocket.state is not State.OPEN:
+            continue
+        if websocket.is_blocked and slow != "wait":
+            if slow == "close":
+                websocket.close(CloseCode.TRY_AGAIN_LATER, "too slow")
+            else:
+                websocket.messages_dropped += 1
+            continue
+        fragment_size = websocket.options.fragment_size
+        if (
+            websocket.client  # which needs a masking key of its own
+            or websocket.outbox is not None
+            or websocket.is_sending_fragments
+            or (fragment_size is not None and len(payload) > fragment_size)
+        ):
+            waits.append(websocket.send(data))
+        else:
+            websocket.send_prepared(frame, len(payload))
+            if slow == "wait":
+                waits.append(websocket.drain())
+    return Completion(lambda: wait_for_all(waits))
+
+
+async def wait_for_all(waits: list[Any]) -> None:
+    """Wait for each; a connection that ends meanwhile is not an error."""
+    await asyncio.gather(*waits, return_exceptions=True)

@@ -1,0 +1,300 @@
+"""The client: `connect`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl as ssl_module
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._backend import encode_frame, masking_key
+from .connection import WebSocket
+from .exceptions import InvalidHandshake, InvalidMessage, NetworkError, UnexpectedExtension
+from .frames import Opcode
+from .options import Options
+from .protocol import handshake
+from .protocol.http import ResponseReader
+from .sweep import shared_sweep
+from .tls import client_context
+from .transport import TransportDriver
+from .uri import WebSocketURI, parse_uri
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .protocol.http import Request, Response
+    from .typing import HeadersLike, LoggerLike
+
+__all__ = ["connect"]
+
+logger = logging.getLogger("wsfast.client")
+
+
+class connect:
+    """Connect to a WebSocket server.
+
+    Use it as ``async with connect(...) as ws:``, which closes the connection at the end, or as
+    ``ws = await connect(...)``.
+
+    Args:
+        uri: ws, wss, http, https, or ws+unix for a Unix socket
+            (``ws+unix:/path/of/the/socket:/path``).
+        subprotocols: to offer, in the order of preference.
+        require_subprotocol: whether to refuse a server that selects none of them.
+        origin: the Origin header.
+        additional_headers: further headers of the request.
+        auth: (user name, password) for Basic authentication; those of the address come first.
+        user_agent_header: the User-Agent header; None for none.
+        ssl: a context for TLS.
+        cert, key, ca, verify: instead of ``ssl``: paths of PEM files, or PEM bytes. ``ca`` is
+            trusted besides the system's authorities; ``verify=False`` trusts everybody.
+        server_hostname: the name that the certificate must have; by default the address's host.
+        sock: a connected socket to use.
+        host, port: to connect to instead of those of the address.
+        local_address: (host, port) to connect from.
+        protocol_version: 13 or 8.
+        generate_mask: returns the 4 bytes of the next masking key.
+        logger: instead of the logger ``wsfast.client``.
+        options: the limits and timeouts, see `Options`.
+
+    Raises:
+        InvalidURI: at the call; the address is not valid.
+        TypeError, ValueError: at the call; an option is not valid. The text names it.
+        NetworkError: the server cannot be reached; an ``OSError`` with a ``code`` such as
+            "ECONNREFUSED".
+        InvalidHandshake: the server does not accept the connection.
+        TimeoutError: it took longer than ``open_timeout``.
+    """
+
+    # Lower case, because it is called like a function.
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        subprotocols: Sequence[str] | None = None,
+        require_subprotocol: bool = False,
+        origin: str | None = None,
+        additional_headers: HeadersLike | None = None,
+        auth: str | tuple[str, str] | None = None,
+        user_agent_header: str | None = handshake.USER_AGENT,
+        ssl: ssl_module.SSLContext | None = None,
+        cert: Any = None,
+        key: Any = None,
+        ca: Any = None,
+        verify: bool | None = None,
+        server_hostname: str | None = None,
+        sock: socket.socket | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        local_address: tuple[str, int] | None = None,
+        protocol_version: int = 13,
+        generate_mask: Callable[[], bytes] | None = None,
+        logger: LoggerLike = logger,
+        **options: Any,
+    ) -> None:
+        self.uri = parse_uri(uri)
+        self.options = Options.take(options)
+        if options:
+            raise TypeError(f"there is no option {next(iter(options))!r}")
+        if ssl is not None and not self.uri.secure:
+            raise ValueError("ssl is of no use with a ws: address; use wss:")
+        self.subprotocols = handshake.check_subprotocols(subprotocols or ())
+        self.require_subprotocol = require_subprotocol
+        self.origin = origin
+        self.additional_headers = additional_headers or ()
+        self.auth = auth
+        self.user_agent_header = user_agent_header
+        self.protocol_version = protocol_version
+        self.generate_mask = generate_mask
+        self.logger = logger
+        self.ssl = client_context(ssl, cert, key, ca, verify) if self.uri.secure else None
+        self.server_hostname = server_hostname
+        self._sock = sock
+        self._host = host
+        self._port = port
+        self._local_address = local_address
+        self._websocket: WebSocket | None = None
+        # So that a bad header is refused at the call.
+        self._request("")
+
+    def __await__(self) -> Generator[Any, None, WebSocket]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> WebSocket:
+        self._websocket = await self._connect()
+        return self._websocket
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._websocket is not None:
+            websocket, self._websocket = self._websocket, None
+            await websocket.__aexit__(exc_type, exc_value, traceback)
+
+    def _request(self, key: str) -> Request:
+        return handshake.build_request(
+            self.uri,
+            key,
+            subprotocols=self.subprotocols,
+            origin=self.origin,
+            additional_headers=self.additional_headers,
+            auth=self.auth,
+            user_agent=self.user_agent_header,
+            version=self.protocol_version,
+        )
+
+    async def _connect(self) -> WebSocket:
+        loop = asyncio.get_running_loop()
+        opening = ClientHandshake(self, loop)
+        try:
+            async with asyncio.timeout(self.options.open_timeout):
+                await self._open_transport(loop, opening)
+                return await opening.done
+        except NetworkError:
+            raise
+        except OSError as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                raise TimeoutError("timed out during opening handshake") from error
+            raise NetworkError.wrap(error) from error
+        finally:
+            opening.give_up()
+
+    async def _open_transport(
+        self, loop: asyncio.AbstractEventLoop, opening: ClientHandshake
+    ) -> None:
+        uri = self.uri
+        options: dict[str, Any] = {}
+        if self.ssl is not None:
+            options["ssl"] = self.ssl
+            name = self.server_hostname
+            options["server_hostname"] = uri.host if name is None else name
+            options["ssl_shutdown_timeout"] = self.options.close_timeout
+
+        def driver() -> TransportDriver:
+            return TransportDriver(opening, self.options.write_limit)
+
+        if self._sock is not None:
+            await loop.create_connection(driver, sock=self._sock, **options)
+        elif uri.unix_path is not None:
+            await loop.create_unix_connection(driver, uri.unix_path, **options)
+        else:
+            await loop.create_connection(
+                driver,
+                self._host or uri.host,
+                self._port or uri.port,
+                local_addr=self._local_address,
+                happy_eyeballs_delay=0.25,
+                **options,
+            )
+
+
+class ClientHandshake:
+    """The opening handshake of one connection: the driver's target before the WebSocket is."""
+
+    __slots__ = ("_config", "_driver", "_key", "_linger", "_loop", "_reader", "_request", "done")
+
+    def __init__(self, config: connect, loop: asyncio.AbstractEventLoop) -> None:
+        self._config = config
+        self._loop = loop
+        self._reader = ResponseReader()
+        self._key = handshake.generate_key()
+        self._request = config._request(self._key)
+        self._driver: Any = None
+        self._linger: asyncio.TimerHandle | None = None
+        self.done: asyncio.Future[WebSocket] = loop.create_future()
+
+    # From the driver
+
+    def connected(self, driver: Any) -> None:
+        self._driver = driver
+        driver.write(self, (self._request.serialize(),))
+
+    def received(self, data: Any) -> None:
+        if self.done.done():
+            return
+        try:
+            result = self._reader.feed(bytes(data))
+            if result is not None:
+                self._answer(*result)
+        except InvalidHandshake as error:
+            self._fail(error)
+
+    def eof(self) -> bool:
+        if not self.done.done():
+            try:
+                self._answer(self._reader.eof(), b"")
+            except InvalidHandshake as error:
+                self._fail(error)
+        return False
+
+    def writable(self) -> None:
+        pass
+
+    def lost(self, error: BaseException | None) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        if not self.done.done():
+            if error is not None:
+                self._fail(NetworkError.wrap(error))
+            else:
+                self._fail(InvalidMessage("connection closed while reading HTTP status line"))
+
+    def give_up(self) -> None:
+        """Whoever waited is gone: if there is no connection, close the transport."""
+        if self.done.done() and not self.done.cancelled() and self.done.exception() is None:
+            return
+        self.done.cancel()
+        if self._driver is not None and self._linger is None:
+            self._driver.abort(self)
+
+    # Steps
+
+    def _answer(self, response: Response, rest: Any) -> None:
+        config = self._config
+        try:
+            subprotocol = handshake.check_response(
+                response,
+                self._key,
+                subprotocols=config.subprotocols,
+                require_subprotocol=config.require_subprotocol,
+            )
+        except UnexpectedExtension:
+            # The server believes that the connection is open (RFC 6455 section 7.4.1).
+            self._refuse_extension()
+            raise
+        sweep = shared_sweep(self._loop, config.options.sweep_interval)
+        websocket = WebSocket(
+            config.options,
+            self._driver,
+            self._loop,
+            client=True,
+            request=self._request,
+            release=sweep.discard,
+            url=str(config.uri),
+            generate_mask=config.generate_mask,
+        )
+        websocket._response = response
+        websocket.subprotocol = subprotocol
+        self._driver.target = websocket
+        websocket.opened()
+        sweep.add(websocket)
+        self.done.set_result(websocket)
+        if rest:
+            websocket.received(bytes(rest))
+
+    def _refuse_extension(self) -> None:
+        payload = (1010).to_bytes(2, "big") + b"extension was not requested"
+        frame = encode_frame(Opcode.CLOSE, payload, True, 0, masking_key())
+        self._driver.write(self, (frame,))
+        self._driver.shutdown_write(self)
+        timeout = self._config.options.close_timeout or 10
+        self._linger = self._loop.call_later(timeout, self._driver.abort, self)
+
+    def _fail(self, error: Exception) -> None:
+        self.done.set_exception(error)

@@ -1,0 +1,503 @@
+"""Every exception that wsfast raises.
+
+The tree, the names and the arguments are those of the ``websockets`` library, so that code which
+catches them keeps working. Every exception has a stable string ``code`` that programs may compare,
+and the errors that fail a connection have the ``close_code`` that the peer gets::
+
+    WebSocketException
+    |-- ConnectionClosed                WS_ERR_CONNECTION_CLOSED
+    |   |-- ConnectionClosedOK
+    |   `-- ConnectionClosedError
+    |-- NetworkError (an OSError)       ECONNRESET, ECONNREFUSED, ...
+    |-- InvalidURI                      WS_ERR_INVALID_URI
+    |-- InvalidHandshake                WS_ERR_INVALID_HANDSHAKE
+    |   |-- SecurityError               WS_ERR_HANDSHAKE_TOO_LARGE
+    |   |   |-- RequestLineTooLong
+    |   |   |-- StatusLineTooLong
+    |   |   |-- HeaderLineTooLong
+    |   |   `-- TooManyHeaders
+    |   |-- InvalidMessage              WS_ERR_INVALID_HTTP
+    |   |-- InvalidMethod               WS_ERR_INVALID_METHOD
+    |   |-- InvalidPath                 WS_ERR_INVALID_PATH
+    |   |-- InvalidStatus               WS_ERR_UNEXPECTED_RESPONSE
+    |   |-- InvalidHeader               WS_ERR_INVALID_HEADER
+    |   |   |-- InvalidHeaderFormat
+    |   |   |-- InvalidHeaderValue
+    |   |   |-- InvalidOrigin           WS_ERR_INVALID_ORIGIN
+    |   |   |-- InvalidUpgrade          WS_ERR_INVALID_UPGRADE
+    |   |   `-- InvalidVersion          WS_ERR_INVALID_VERSION
+    |   `-- NegotiationError            WS_ERR_NEGOTIATION
+    |       |-- DuplicateParameter
+    |       |-- InvalidParameterName
+    |       |-- InvalidParameterValue
+    |       `-- UnexpectedExtension     WS_ERR_UNEXPECTED_EXTENSION
+    |-- ProtocolError                   one of ``WIRE_ERRORS``
+    |   |-- PayloadTooBig               WS_ERR_UNSUPPORTED_MESSAGE_LENGTH
+    |   `-- TooManyFragments            WS_ERR_TOO_MANY_BUFFERED_PARTS
+    |-- KeepaliveTimeout                WS_ERR_KEEPALIVE_TIMEOUT, WS_ERR_IDLE_TIMEOUT, ...
+    |-- SendFailed                      WS_ERR_SEND_FAILED
+    |-- WriteBufferFull                 WS_ERR_WRITE_BUFFER_FULL
+    |-- InvalidState                    WS_ERR_INVALID_STATE
+    `-- ConcurrencyError                WS_ERR_CONCURRENCY
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import re
+from typing import TYPE_CHECKING
+
+from .frames import Close
+
+if TYPE_CHECKING:
+    from .protocol.http import Response
+
+__all__ = [
+    "ConcurrencyError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "DuplicateParameter",
+    "HeaderLineTooLong",
+    "InvalidHandshake",
+    "InvalidHeader",
+    "InvalidHeaderFormat",
+    "InvalidHeaderValue",
+    "InvalidMessage",
+    "InvalidMethod",
+    "InvalidOrigin",
+    "InvalidParameterName",
+    "InvalidParameterValue",
+    "InvalidPath",
+    "InvalidState",
+    "InvalidStatus",
+    "InvalidURI",
+    "InvalidUpgrade",
+    "InvalidVersion",
+    "KeepaliveTimeout",
+    "NegotiationError",
+    "NetworkError",
+    "PayloadTooBig",
+    "ProtocolError",
+    "RequestLineTooLong",
+    "SecurityError",
+    "SendFailed",
+    "StatusLineTooLong",
+    "TooManyFragments",
+    "TooManyHeaders",
+    "UnexpectedExtension",
+    "WebSocketException",
+    "WriteBufferFull",
+]
+
+
+def printable(text: str | bytes, limit: int = 75) -> str:
+    """Make what a peer sent fit for one line of a log or a terminal: short, no control characters.
+
+    Args:
+        text: what to show; bytes are taken as ISO-8859-1.
+        limit: the most characters of it.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("iso-8859-1")
+    if len(text) > limit:
+        text = text[: limit - 3] + "..."
+    return "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])
+
+
+class WebSocketException(Exception):
+    """The base of all exceptions of wsfast."""
+
+    code = "WS_ERR"
+
+
+class ConnectionClosed(WebSocketException):
+    """The connection is closed, or closing, so that the call cannot be carried out.
+
+    Args:
+        rcvd: the close frame that came from the peer, if one did.
+        sent: the close frame that left, if one did.
+        rcvd_then_sent: which came first, when there are both.
+
+    What went wrong below, if anything did, is the ``__cause__``.
+    """
+
+    code = "WS_ERR_CONNECTION_CLOSED"
+
+    def __init__(
+        self, rcvd: Close | None, sent: Close | None, rcvd_then_sent: bool | None = None
+    ) -> None:
+        super().__init__(rcvd, sent, rcvd_then_sent)
+        self.rcvd = rcvd
+        self.sent = sent
+        self.rcvd_then_sent = rcvd_then_sent
+
+    @property
+    def close_code(self) -> int:
+        """The received close code: 1005 if the frame had none, 1006 if no frame came."""
+        return 1006 if self.rcvd is None else self.rcvd.code
+
+    @property
+    def reason(self) -> str:
+        """The received close reason."""
+        return "" if self.rcvd is None else self.rcvd.reason
+
+    def __str__(self) -> str:
+        if self.rcvd is None:
+            if self.sent is None:
+                return "no close frame received or sent"
+            return f"sent {self.sent}; no close frame received"
+        if self.sent is None:
+            return f"received {self.rcvd}; no close frame sent"
+        if self.rcvd_then_sent:
+            return f"received {self.rcvd}; then sent {self.sent}"
+        return f"sent {self.sent}; then received {self.rcvd}"
+
+
+class ConnectionClosedOK(ConnectionClosed):
+    """Both sides closed with 1000, 1001 or no code."""
+
+
+class ConnectionClosedError(ConnectionClosed):
+    """The connection ended in any other way."""
+
+
+def connection_closed(
+    rcvd: Close | None, sent: Close | None, rcvd_then_sent: bool | None
+) -> ConnectionClosed:
+    """The exception for how a connection ended."""
+    clean = {1000, 1001, 1005}
+    ok = rcvd is not None and sent is not None and rcvd.code in clean and sent.code in clean
+    return (ConnectionClosedOK if ok else ConnectionClosedError)(rcvd, sent, rcvd_then_sent)
+
+
+RESOLVER_ERRORS = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
+
+
+class NetworkError(WebSocketException, OSError):
+    """The operating system reported an error. ``code`` is its name, as in ``ECONNRESET``."""
+
+    @classmethod
+    def wrap(cls, error: BaseException) -> NetworkError:
+        """A NetworkError that tells what ``error`` tells, with ``error`` as its cause."""
+        number = error.errno if isinstance(error, OSError) and error.errno else 0
+        wrapped = cls(number, str(error) or type(error).__name__)
+        if isinstance(error, ssl.SSLError):
+            wrapped.code = error.reason or "WS_ERR_TLS"
+        elif isinstance(error, socket.gaierror):
+            wrapped.code = RESOLVER_ERRORS.get(number, "WS_ERR_NETWORK")
+        else:
+            wrapped.code = errno.errorcode.get(number, "WS_ERR_NETWORK")
+        wrapped.__cause__ = error
+        return wrapped
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class InvalidURI(WebSocketException):
+    """The address is not one that a WebSocket can connect to."""
+
+    code = "WS_ERR_INVALID_URI"
+
+    def __init__(self, uri: str, msg: str) -> None:
+        super().__init__(uri, msg)
+        self.uri = uri
+        self.msg = msg
+
+    def __str__(self) -> str:
+        # Without the user name and the password, which do not belong in a log.
+        uri = re.sub("//.*@", "//***@", self.uri)
+        return f"{printable(uri, 200)} isn't a valid URI: {self.msg}"
+
+
+class InvalidHandshake(WebSocketException):
+    """The opening handshake failed."""
+
+    code = "WS_ERR_INVALID_HANDSHAKE"
+
+
+class SecurityError(InvalidHandshake):
+    """The handshake exceeds a limit that protects this side."""
+
+    code = "WS_ERR_HANDSHAKE_TOO_LARGE"
+
+
+class RequestLineTooLong(SecurityError):
+    """The request line is longer than allowed."""
+
+
+class StatusLineTooLong(SecurityError):
+    """The status line is longer than allowed."""
+
+
+class HeaderLineTooLong(SecurityError):
+    """A header line, or all of them together, is longer than allowed."""
+
+
+class TooManyHeaders(SecurityError):
+    """There are more headers than allowed."""
+
+
+class InvalidMessage(InvalidHandshake):
+    """The peer does not speak valid HTTP/1.1."""
+
+    code = "WS_ERR_INVALID_HTTP"
+
+
+class InvalidMethod(InvalidHandshake):
+    """The request method is not GET."""
+
+    code = "WS_ERR_INVALID_METHOD"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(method)
+        self.method = method
+
+    def __str__(self) -> str:
+        return f"the method is {printable(self.method)}; a WebSocket handshake needs GET"
+
+
+class InvalidPath(InvalidHandshake):
+    """The server does not serve WebSockets at the requested path."""
+
+    code = "WS_ERR_INVALID_PATH"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return "there is no WebSocket at this path"
+
+
+class InvalidStatus(InvalidHandshake):
+    """The server answered the handshake with something else than 101. See ``response``."""
+
+    code = "WS_ERR_UNEXPECTED_RESPONSE"
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response)
+        self.response = response
+
+    def __str__(self) -> str:
+        return f"Unexpected server response: {self.response.status_code}"
+
+
+class InvalidHeader(InvalidHandshake):
+    """A header is missing or wrong.
+
+    Args:
+        name: the header's name.
+        value: its value, None when it is missing.
+        msg: what to say instead of the default sentence.
+    """
+
+    code = "WS_ERR_INVALID_HEADER"
+
+    def __init__(self, name: str, value: str | None = None, msg: str | None = None) -> None:
+        super().__init__(name, value)
+        self.name = name
+        self.value = value
+        self.msg = msg
+
+    def __str__(self) -> str:
+        if self.msg is not None:
+            return self.msg
+        if self.value is None:
+            return f"missing {self.name} header"
+        if self.value == "":
+            return f"empty {self.name} header"
+        return f"invalid {self.name} header: {printable(self.value)}"
+
+
+class InvalidHeaderFormat(InvalidHeader):
+    """A header cannot be parsed."""
+
+
+class InvalidHeaderValue(InvalidHeader, ValueError):
+    """A header can be parsed but its value is not acceptable, or cannot be sent."""
+
+
+class InvalidOrigin(InvalidHeader):
+    """The request's origin is not among the allowed ones."""
+
+    code = "WS_ERR_INVALID_ORIGIN"
+
+    def __init__(self, origin: str | None, msg: str | None = None) -> None:
+        super().__init__("Origin", origin, msg)
+
+
+class InvalidUpgrade(InvalidHeader):
+    """The Upgrade or the Connection header does not ask for a WebSocket."""
+
+    code = "WS_ERR_INVALID_UPGRADE"
+
+
+class InvalidVersion(InvalidHeader):
+    """The WebSocket version is not one that this side speaks."""
+
+    code = "WS_ERR_INVALID_VERSION"
+
+
+class NegotiationError(InvalidHandshake):
+    """The two sides could not agree on a subprotocol or an extension."""
+
+    code = "WS_ERR_NEGOTIATION"
+
+
+class DuplicateParameter(NegotiationError):
+    """A parameter of an extension is repeated."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"duplicate parameter: {self.name}"
+
+
+class InvalidParameterName(NegotiationError):
+    """A parameter of an extension has an unknown name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"invalid parameter name: {self.name}"
+
+
+class InvalidParameterValue(NegotiationError):
+    """A parameter of an extension has an invalid value."""
+
+    def __init__(self, name: str, value: str | None) -> None:
+        super().__init__(name, value)
+        self.name = name
+        self.value = value
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"missing value for parameter {self.name}"
+        return f"invalid value for parameter {self.name}: {self.value}"
+
+
+class UnexpectedExtension(NegotiationError):
+    """The server's 101 has an extension that the client did not offer. The server gets 1010."""
+
+    code = "WS_ERR_UNEXPECTED_EXTENSION"
+    close_code = 1010
+
+
+# What a peer can do wrong on the wire after the handshake: the stable code, the close code that
+# answers it (RFC 6455 section 7.4.1), and the words. Both backends raise from this one table.
+WIRE_ERRORS: dict[str, tuple[int, str]] = {
+    "WS_ERR_UNEXPECTED_RSV_1": (1002, "Invalid WebSocket frame: RSV1 must be clear"),
+    "WS_ERR_UNEXPECTED_RSV_2_3": (1002, "Invalid WebSocket frame: RSV2 and RSV3 must be clear"),
+    "WS_ERR_INVALID_OPCODE": (1002, "Invalid WebSocket frame: invalid opcode {}"),
+    "WS_ERR_EXPECTED_FIN": (1002, "Invalid WebSocket frame: FIN must be set"),
+    "WS_ERR_EXPECTED_MASK": (1002, "Invalid WebSocket frame: MASK must be set"),
+    "WS_ERR_UNEXPECTED_MASK": (1002, "Invalid WebSocket frame: MASK must be clear"),
+    "WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH": (
+        1002,
+        "Invalid WebSocket frame: invalid payload length {}",
+    ),
+    "WS_ERR_NON_MINIMAL_PAYLOAD_LENGTH": (
+        1002,
+        "Invalid WebSocket frame: payload length {} is not in its shortest form",
+    ),
+    "WS_ERR_NEGATIVE_PAYLOAD_LENGTH": (
+        1002,
+        "Invalid WebSocket frame: the first bit of a 64-bit payload length must be clear",
+    ),
+    "WS_ERR_INVALID_CLOSE_CODE": (1002, "Invalid WebSocket frame: invalid status code {}"),
+    "WS_ERR_INVALID_UTF8": (1007, "Invalid WebSocket frame: invalid UTF-8 sequence"),
+}
+
+
+class ProtocolError(WebSocketException):
+    """The peer broke the protocol. The connection is failed with ``close_code``."""
+
+    def __init__(self, message: str, code: str = "WS_ERR_PROTOCOL", close_code: int = 1002) -> None:
+        super().__init__(message)
+        self.code = code
+        self.close_code = close_code
+
+
+def wire_error(code: str, number: int | None = None) -> ProtocolError:
+    """The ProtocolError for ``code``, one of ``WIRE_ERRORS``."""
+    close_code, message = WIRE_ERRORS[code]
+    return ProtocolError(message.format(number), code, close_code)
+
+
+class PayloadTooBig(ProtocolError):
+    """A frame or a message is larger than allowed.
+
+    Args:
+        size: the size in bytes that the header declares; of a fragmented message, its sum so far.
+        max_size: the limit in bytes.
+        unit: "Frame" or "Message".
+    """
+
+    def __init__(self, size: int, max_size: int, unit: str = "Frame") -> None:
+        super().__init__(
+            f"{unit} size of {size} exceeds maximum of {max_size}",
+            "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
+            1009,
+        )
+        self.size = size
+        self.max_size = max_size
+
+
+class TooManyFragments(ProtocolError):
+    """A message has more fragments than allowed; empty ones count."""
+
+    def __init__(self, max_fragments: int) -> None:
+        super().__init__(
+            f"Message has more than {max_fragments} fragments",
+            "WS_ERR_TOO_MANY_BUFFERED_PARTS",
+            1009,
+        )
+        self.max_fragments = max_fragments
+
+
+class KeepaliveTimeout(WebSocketException):
+    """The peer, or the way to it, is not alive: no pong, no traffic, or no progress in writing."""
+
+    def __init__(self, message: str, code: str, close_code: int = 1011) -> None:
+        super().__init__(message)
+        self.code = code
+        self.close_code = close_code
+
+
+class SendFailed(WebSocketException):
+    """A message that was being sent in fragments could not be finished. The peer gets 1011."""
+
+    code = "WS_ERR_SEND_FAILED"
+    close_code = 1011
+
+
+class WriteBufferFull(WebSocketException):
+    """The peer reads so slowly that ``max_write_buffer`` bytes wait for it."""
+
+    code = "WS_ERR_WRITE_BUFFER_FULL"
+    close_code = 1008
+
+    def __init__(self, size: int, max_size: int) -> None:
+        super().__init__(f"Write buffer of {size} bytes exceeds maximum of {max_size}")
+        self.size = size
+        self.max_size = max_size
+
+
+class InvalidState(WebSocketException):
+    """The call is not possible in the connection's state."""
+
+    code = "WS_ERR_INVALID_STATE"
+
+
+class ConcurrencyError(WebSocketException, RuntimeError):
+    """Two calls at once that exclude each other, as two ``recv()`` of one connection."""
+
+    code = "WS_ERR_CONCURRENCY"

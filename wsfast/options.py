@@ -1,0 +1,102 @@
+"""The limits and timeouts of a connection, validated once and shared by all of a server's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+__all__ = ["Options"]
+
+UNLIMITED = 2**63 - 1
+
+
+def check_size(name: str, value: object, minimum: int) -> None:
+    """Refuse what is not an int of at least ``minimum``, or None, in words that name the option."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int or None, not {value!r}")
+    if not minimum <= value <= UNLIMITED:
+        raise ValueError(f"{name} must be at least {minimum} (None for no limit), not {value!r}")
+
+
+def check_timeout(name: str, value: object) -> None:
+    """Refuse what is not a positive number of seconds, or None, in words that name the option."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be positive (None for no timeout), not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `serve`, `connect` and the sans-I/O classes have in common.
+
+    Sizes are bytes, times are seconds, None means no limit.
+
+    Args:
+        max_size: of an incoming message.
+        max_frame_size: of an incoming frame.
+        max_fragments: of an incoming message; empty fragments count.
+        fragment_size: outgoing messages above it are split into frames of this size.
+        max_queue: messages that wait for ``recv()`` before reading pauses.
+        write_limit: bytes that wait to be written before ``await send()`` waits, until a quarter.
+        max_write_buffer: bytes that wait to be written before the connection is failed.
+        open_timeout: for the whole opening handshake.
+        close_timeout: for the closing handshake and the end of the TCP connection.
+        ping_interval: between the pings that keep the connection alive.
+        ping_timeout: for the pong, and for progress of a blocked write.
+        idle_timeout: without any frame from the peer.
+        write_timeout: without progress of a blocked write.
+
+    Raises:
+        TypeError, ValueError: an option is not valid. The text names it.
+    """
+
+    max_size: int | None = 2**20
+    max_frame_size: int | None = None
+    max_fragments: int | None = 131072
+    fragment_size: int | None = None
+    max_queue: int | None = 16
+    write_limit: int = 2**16
+    max_write_buffer: int | None = 2**24
+    open_timeout: float | None = 10
+    close_timeout: float | None = 10
+    ping_interval: float | None = 20
+    ping_timeout: float | None = 20
+    idle_timeout: float | None = None
+    write_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith(("_timeout", "_interval")):
+                check_timeout(field.name, value)
+            else:
+                check_size(field.name, value, minimum=1)
+        if self.write_limit is None:
+            raise TypeError("write_limit must be an int, not None")
+        if self.max_write_buffer is not None and self.max_write_buffer < self.write_limit:
+            raise ValueError(
+                f"max_write_buffer must be at least write_limit ({self.write_limit}), "
+                f"not {self.max_write_buffer}"
+            )
+
+    @classmethod
+    def take(cls, options: dict[str, Any]) -> Options:
+        """Build the options from keyword arguments, which are removed from ``options``."""
+        names = [field.name for field in fields(cls) if field.name in options]
+        return cls(**{name: options.pop(name) for name in names})
+
+    @property
+    def sweep_interval(self) -> float:
+        """How often deadlines are looked at: a tenth of the shortest, between 5 ms and 1 s."""
+        timeouts = [
+            getattr(self, field.name)
+            for field in fields(self)
+            if field.name.endswith(("_timeout", "_interval"))
+        ]
+        shortest = min((timeout for timeout in timeouts if timeout is not None), default=10)
+        return min(max(shortest / 10, 0.005), 1.0)

@@ -1,0 +1,312 @@
+"""HTTP headers: the multi-dict, and the values that a WebSocket handshake reads and writes.
+
+Everything received was decoded as ISO-8859-1, so that no byte is lost and none grows a meaning it
+does not have on the wire. Only SP and HTAB are blanks here: ``str.strip()`` would take more.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from ..exceptions import InvalidHeaderFormat, InvalidHeaderValue
+from ..typing import HeadersLike
+
+__all__ = [
+    "Headers",
+    "MultipleValuesError",
+    "build_authorization_basic",
+    "build_quoted_string",
+    "build_www_authenticate_basic",
+    "check_header",
+    "is_token",
+    "parse_authorization_basic",
+    "parse_subprotocols",
+    "parse_token_list",
+]
+
+# RFC 9110 section 5.6.2. A token is ASCII, so str.lower() is safe on one.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# RFC 9110 section 5.5: visible characters, blanks, and the upper half of ISO-8859-1.
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_BLANKS = re.compile(r"[ \t]*")
+# RFC 7617 section 2: the scheme is case-insensitive, the credentials are one token68.
+_BASIC = re.compile(r"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def is_token(text: str) -> bool:
+    """Tell whether ``text`` is a token, as the names of headers and subprotocols must be."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def check_header(name: str, value: str) -> None:
+    """Refuse a header that cannot be sent, or that would be read as something else.
+
+    Raises:
+        TypeError: the name or the value is not a ``str``.
+        ValueError: the name is not a token.
+        InvalidHeaderValue: the value has control characters (HTAB is fine), which could start a
+            header of their own, or characters outside ISO-8859-1. This is a ``ValueError`` too.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a header must be a str, not {name!r}")
+    if not isinstance(value, str):
+        raise TypeError(f"the value of the {name} header must be a str, not {value!r}")
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"invalid header name: {name!r}")
+    if not _FIELD_VALUE.fullmatch(value):
+        raise InvalidHeaderValue(name, value)
+
+
+class MultipleValuesError(LookupError):
+    """``headers[name]`` found several headers of this name; ``headers.get_all(name)`` has them."""
+
+
+class Headers(MutableMapping[str, str]):
+    """The headers of a request or a response: a dict that ignores case and knows repeated headers.
+
+    ``headers[name] = value`` adds a header and leaves those of the same name; to replace them, do
+    ``del headers[name]`` before. ``headers[name]`` raises ``KeyError`` if there is no such header
+    and ``MultipleValuesError`` if there are several. Iterating gives the names in lower case, each
+    once; `raw_items` gives what is on the wire.
+
+    Args:
+        headers: what to start with: another ``Headers``, a mapping, or pairs of name and value.
+
+    Raises:
+        TypeError, ValueError: as `check_header`, here and wherever a header is added.
+    """
+
+    # A connection rarely looks its headers up, so that the index is made when it does.
+    __slots__ = ("_index", "_items")
+
+    def __init__(self, *headers: HeadersLike, **named: str) -> None:
+        self._items: list[tuple[str, str]] = []
+        self._index: dict[str, list[str]] | None = None
+        self.update(*headers, **named)
+
+    @classmethod
+    def trusted(cls, items: list[tuple[str, str]]) -> Headers:
+        """Headers over pairs that were checked already. The list is kept, not copied."""
+        headers = cls.__new__(cls)
+        headers._items = items
+        headers._index = None
+        return headers
+
+    def _lookup(self) -> dict[str, list[str]]:
+        index = self._index
+        if index is None:
+            index = self._index = {}
+            for name, value in self._items:
+                index.setdefault(name.lower(), []).append(value)
+        return index
+
+    def __str__(self) -> str:
+        return "".join([f"{name}: {value}\r\n" for name, value in self._items]) + "\r\n"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._items!r})"
+
+    def serialize(self) -> bytes:
+        """The header lines and the blank line behind them."""
+        return str(self).encode("iso-8859-1")
+
+    def copy(self) -> Headers:
+        """Headers of their own with the same content."""
+        return self.trusted(self._items.copy())
+
+    # Mapping
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._lookup()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lookup())
+
+    def __len__(self) -> int:
+        return len(self._lookup())
+
+    def __getitem__(self, name: str) -> str:
+        values = self._lookup()[name.lower()]
+        if len(values) > 1:
+            raise MultipleValuesError(name)
+        return values[0]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return self._lookup() == other._lookup()
+
+    # Changes
+
+    def __setitem__(self, name: str, value: str) -> None:
+        check_header(name, value)
+        self._items.append((name, value))
+        if self._index is not None:
+            self._index.setdefault(name.lower(), []).append(value)
+
+    def __delitem__(self, name: str) -> None:
+        name = name.lower()
+        del self._lookup()[name]
+        self._items = [item for item in self._items if item[0].lower() != name]
+
+    def clear(self) -> None:
+        """Remove all headers."""
+        self._items = []
+        self._index = None
+
+    # MutableMapping takes one mapping and would lose what repeats in it.
+    def update(self, *headers: HeadersLike, **named: str) -> None:  # type: ignore[override]
+        """Add all headers of another ``Headers``, of a mapping, or of pairs of name and value."""
+        for source in (*headers, named):
+            items: Iterable[tuple[str, str]]
+            if isinstance(source, Headers):
+                items = source.raw_items()
+            elif isinstance(source, Mapping):
+                items = source.items()
+            else:
+                items = source
+            for name, value in items:
+                self[name] = value
+
+    # Repeated headers
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of all headers of this name, in their order; none gives an empty list."""
+        return self._lookup().get(name.lower(), []).copy()
+
+    def raw_items(self) -> Iterator[tuple[str, str]]:
+        """All headers in their order, with the names as they were written."""
+        return iter(self._items)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Headers, (self._items,)
+
+
+def parse_token_list(name: str, values: Iterable[str]) -> list[str]:
+    """Read headers that list tokens, as Connection does (RFC 9110 section 5.6.1).
+
+    Args:
+        name: the header's name, for the error.
+        values: the values of all headers of this name.
+
+    Returns:
+        The tokens in lower case, without empty elements.
+
+    Raises:
+        InvalidHeaderFormat: an element is not a token.
+    """
+    tokens = []
+    for value in values:
+        for element in value.split(","):
+            token = element.strip(" \t")
+            if _TOKEN.fullmatch(token):
+                tokens.append(token.lower())
+            elif token:
+                raise InvalidHeaderFormat(name, value)
+    return tokens
+
+
+def parse_subprotocols(values: Iterable[str]) -> list[str]:
+    """Read the Sec-WebSocket-Protocol headers of a request (RFC 6455 section 11.3.4).
+
+    Args:
+        values: the values of all headers of this name; they count as one list.
+
+    Returns:
+        The names in the order of the client's preference.
+
+    Raises:
+        InvalidHeaderFormat: the list is not made of tokens with a comma between (an empty element
+            is an error here), or a name is repeated. The message says where.
+    """
+    header = ", ".join(values)
+    names: dict[str, None] = {}
+    pos = 0
+    while True:
+        token = _TOKEN.match(header, pos)
+        if token is None:
+            raise _unexpected(header, pos)
+        if token[0] in names:
+            raise _invalid_subprotocols(header, f'The "{token[0]}" subprotocol is duplicated')
+        names[token[0]] = None
+        if token.end() == len(header):
+            return list(names)
+        pos = _skip_blanks(header, token.end())
+        if header[pos : pos + 1] != ",":
+            raise _unexpected(header, pos)
+        pos = _skip_blanks(header, pos + 1)
+
+
+def _skip_blanks(header: str, pos: int) -> int:
+    blanks = _BLANKS.match(header, pos)
+    assert blanks is not None  # it matches nothing, too
+    return blanks.end()
+
+
+def _unexpected(header: str, pos: int) -> InvalidHeaderFormat:
+    if pos == len(header):
+        return _invalid_subprotocols(header, "Unexpected end of input")
+    return _invalid_subprotocols(header, f"Unexpected character at index {pos}")
+
+
+def _invalid_subprotocols(header: str, problem: str) -> InvalidHeaderFormat:
+    msg = f"invalid Sec-WebSocket-Protocol header: {problem}"
+    return InvalidHeaderFormat("Sec-WebSocket-Protocol", header, msg)
+
+
+def build_quoted_string(text: str) -> str:
+    r"""Put ``text`` in quotes, with ``"`` and ``\`` escaped (RFC 9110 section 5.6.4).
+
+    Raises:
+        ValueError: ``text`` has control characters or characters outside ISO-8859-1.
+    """
+    if not _FIELD_VALUE.fullmatch(text):
+        raise ValueError(f"a quoted string cannot hold {text!r}")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def build_www_authenticate_basic(realm: str) -> str:
+    """The WWW-Authenticate header that asks for Basic credentials in UTF-8 (RFC 7617)."""
+    return f'Basic realm={build_quoted_string(realm)}, charset="UTF-8"'
+
+
+def build_authorization_basic(username: str, password: str) -> str:
+    """The Authorization header for a user name and a password (RFC 7617 section 2).
+
+    Raises:
+        ValueError: the user name has a colon, or one of them has control characters.
+    """
+    if ":" in username:
+        raise ValueError("the user name of Basic credentials cannot have a colon")
+    if _CONTROLS.search(username) or _CONTROLS.search(password):
+        raise ValueError("Basic credentials cannot have control characters")
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def parse_authorization_basic(header: str) -> tuple[bytes, bytes]:
+    """Read an Authorization header with Basic credentials.
+
+    Returns:
+        User name and password as bytes, which is what can be compared in constant time. Clients
+        should, but need not, encode them in UTF-8.
+
+    Raises:
+        InvalidHeaderFormat: it is not of the Basic scheme, or cannot be decoded. The message does
+            not repeat the header, which may be a secret of another scheme.
+    """
+    match = _BASIC.fullmatch(header)
+    if match is not None:
+        try:
+            credentials = base64.b64decode(match[1], validate=True)
+        except binascii.Error:
+            pass
+        else:
+            username, colon, password = credentials.partition(b":")
+            if colon:
+                return username, password
+    raise InvalidHeaderFormat("Authorization", None, "invalid Authorization header")

@@ -1,0 +1,661 @@
+"""The server: `serve` for coroutine handlers, `WebSocketServer` for listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import signal
+import socket
+import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .awaitables import Completion
+from .connection import WebSocket
+from .events import EventSource
+from .exceptions import ConnectionClosed, InvalidHandshake
+from .frames import State
+from .options import Options
+from .protocol import handshake
+from .protocol.http import HeadReader, Request, Response, parse_request
+from .sweep import Sweep
+from .tls import server_context
+from .transport import TransportDriver
+
+if TYPE_CHECKING:
+    import re
+    from types import TracebackType
+
+    from .typing import LoggerLike
+
+__all__ = ["ClientInfo", "WebSocketServer", "serve"]
+
+logger = logging.getLogger("wsfast.server")
+
+SERVER_CLOSING = "The server is closing.\n"
+
+Handler = Callable[[WebSocket], Awaitable[None]]
+
+
+class ClientInfo(NamedTuple):
+    """What ``verify_client`` gets.
+
+    Args:
+        origin: the Origin header, None if there is none.
+        request: the request.
+        secure: whether it came over TLS.
+    """
+
+    origin: str | None
+    request: Request
+    secure: bool
+
+
+class WebSocketServer(EventSource):
+    """A WebSocket server.
+
+    Attach listeners with `on`: "connection" gets the `WebSocket` and its `Request`, and may be a
+    coroutine function; "listening" and "close" get nothing. Then `run` it, or use it as a context
+    manager, or await it.
+
+    Args:
+        host: the address to listen on, or several; None for all.
+        port: the port; 0 for a free one.
+        path: serve WebSockets only at this path; None for every path.
+        sock: a listening socket to use instead of ``host`` and ``port``.
+        unix_path: a Unix socket to listen on instead of ``host`` and ``port``.
+        ssl: a context for TLS.
+        cert, key, ca, verify: instead of ``ssl``: paths of PEM files, or PEM bytes; ``ca`` with
+            ``verify`` asks clients for certificates.
+        origins: the origins that may connect: str, compiled patterns, and None for clients that
+            send none. None (no list) allows all. Give it wherever browsers send cookies.
+        verify_client: called with a `ClientInfo`; returns whether to accept, or a `Response`.
+        subprotocols: those that the server speaks, in its order of preference.
+        select_subprotocol: called with the WebSocket and the offered ones; returns one or None.
+        process_request: called with the WebSocket and the `Request`; may return a `Response`.
+        process_response: called with the WebSocket, the `Request` and the `Response`; may return
+            another `Response`.
+        client_tracking: whether `connections` is kept.
+        max_connections: further clients get 503.
+        backlog, reuse_port: of the listening socket.
+        server_header: the Server header; None for none.
+        logger: instead of the logger ``wsfast.server``.
+        options: the limits and timeouts, see `Options`.
+
+    The functions may be coroutine functions.
+
+    Raises:
+        TypeError, ValueError: an option is not valid. The text names it.
+    """
+
+    EVENTS = frozenset({"listening", "connection", "close", "error"})
+    COROUTINE_EVENTS = frozenset({"connection"})
+
+    def __init__(
+        self,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        path: str | None = None,
+        sock: socket.socket | None = None,
+        unix_path: str | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+        cert: Any = None,
+        key: Any = None,
+        ca: Any = None,
+        verify: bool | None = None,
+        origins: Iterable[str | re.Pattern[str] | None] | None = None,
+        verify_client: Callable[[ClientInfo], Any] | None = None,
+        subprotocols: Sequence[str] | None = None,
+        select_subprotocol: Callable[[WebSocket, Sequence[str]], Any] | None = None,
+        process_request: Callable[[WebSocket, Request], Any] | None = None,
+        process_response: Callable[[WebSocket, Request, Response], Any] | None = None,
+        client_tracking: bool = True,
+        max_connections: int | None = None,
+        backlog: int = 1024,
+        reuse_port: bool = False,
+        server_header: str | None = handshake.SERVER,
+        logger: LoggerLike = logger,
+        **options: Any,
+    ) -> None:
+        self.options = Options.take(options)
+        if options:
+            raise TypeError(f"there is no option {next(iter(options))!r}")
+        if sum(given is not None for given in (sock, unix_path, port)) != 1:
+            raise ValueError('give exactly one of "port", "sock" and "unix_path"')
+        if max_connections is not None and (
+            isinstance(max_connections, bool)
+            or not isinstance(max_connections, int)
+            or max_connections < 1
+        ):
+            raise ValueError(f"max_connections must be at least 1 or None, not {max_connections!r}")
+        if path is not None and not path.startswith("/"):
+            raise ValueError(f"path must begin with a slash, not {path!r}")
+        self.path = path
+        self.logger = logger
+        self.loop: Any = None
+        self.client_tracking = client_tracking
+        self.max_connections = max_connections
+        self.server_header = server_header
+        self.ssl = server_context(ssl, cert, key, ca, verify)
+        self.origins = handshake.OriginPolicy(origins)
+        self.subprotocols = handshake.check_subprotocols(subprotocols or ())
+        self.verify_client = verify_client
+        self.select_subprotocol = select_subprotocol
+        self.process_request = process_request
+        self.process_response = process_response
+        self.handler: Handler | None = None
+
+        self._host = host
+        self._port = port
+        self._sock = sock
+        self._unix_path = unix_path
+        self._backlog = backlog
+        self._reuse_port = reuse_port
+        self._listeners: dict[str, list[Callable[..., Any]]] | None = None
+        self._server: asyncio.Server | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._closed = asyncio.Event()
+        self._closed.set()
+        self._open: set[WebSocket] = set()
+        self._handshakes: set[ServerHandshake] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._sweep = Sweep(self.options.sweep_interval)
+
+    # Life
+
+    async def start(self) -> WebSocketServer:
+        """Begin to listen.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        self.loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {"ssl": self.ssl, "backlog": self._backlog}
+        if self.ssl is not None:
+            options["ssl_handshake_timeout"] = self.options.open_timeout
+            options["ssl_shutdown_timeout"] = self.options.close_timeout
+        if self._unix_path is not None:
+            self._server = await self.loop.create_unix_server(
+                self._make_driver, self._unix_path, **options
+            )
+        elif self._sock is not None:
+            create = (
+                self.loop.create_unix_server
+                if self._sock.family == getattr(socket, "AF_UNIX", None)
+                else self.loop.create_server
+            )
+            self._server = await create(self._make_driver, sock=self._sock, **options)
+        else:
+            self._server = await self.loop.create_server(
+                self._make_driver,
+                self._host,
+                self._port,
+                reuse_port=self._reuse_port or None,
+                **options,
+            )
+        self._closing = None
+        self._closed.clear()
+        for sock in self.sockets:
+            self.logger.info("server listening on %s", address_text(sock.getsockname()))
+        self.emit("listening")
+        return self
+
+    def _make_driver(self) -> TransportDriver:
+        return TransportDriver(ServerHandshake(self), self.options.write_limit)
+
+    def __await__(self) -> Generator[Any, None, WebSocketServer]:
+        return self.start().__await__()
+
+    async def __aenter__(self) -> WebSocketServer:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed. Cancelling it closes the server."""
+        if self._server is None:
+            await self.start()
+        try:
+            await self.wait_closed()
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM, which closes the connections with 1001.
+
+        A second signal ends them at once. It blocks, in an event loop of its own.
+        """
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        try:
+            for number in signals:
+                loop.add_signal_handler(number, self._receive_signal)
+        except (NotImplementedError, RuntimeError, ValueError):
+            signals = ()  # not on this system, or not in this thread
+        try:
+            await self.start()
+            await self.wait_closed()
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    def _receive_signal(self) -> None:
+        if self._closing is None:
+            self.close()
+        else:
+            for websocket in tuple(self._open):
+                websocket.terminate()
+            for task in tuple(self._tasks):
+                task.cancel()
+
+    def close(self, code: int = 1001, reason: str = "", close_connections: bool = True) -> Any:
+        """Stop accepting; close the clients, or wait until they close.
+
+        Awaiting the result waits for the end. Clients in the opening handshake get 503. Handlers
+        that still run ``close_timeout`` seconds after the last connection are cancelled.
+
+        Args:
+            code, reason: for the close frames.
+            close_connections: False to leave the clients connected.
+        """
+        if self._closing is None and self._server is not None:
+            self._closing = self.loop.create_task(self._close(code, reason, close_connections))
+        return Completion(self.wait_closed)
+
+    async def _close(self, code: int, reason: str, close_connections: bool) -> None:
+        assert self._server is not None
+        self.logger.info("server closing")
+        try:
+            self._server.close()
+            for opening in tuple(self._handshakes):
+                opening.turn_away()
+            if close_connections:
+                for websocket in tuple(self._open):
+                    websocket.close(code, reason)
+            await self._idle.wait()
+            if self._tasks:
+                _, running = await asyncio.wait(self._tasks, timeout=self.options.close_timeout)
+                for task in running:
+                    task.cancel()
+                if running:
+                    await asyncio.wait(running)
+        finally:
+            self._server = None
+            self._closed.set()
+        self.logger.info("server closed")
+        self.emit("close")
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed."""
+        await self._closed.wait()
+
+    @property
+    def connections(self) -> set[WebSocket]:
+        """The open connections.
+
+        Raises:
+            AttributeError: ``client_tracking`` is off.
+        """
+        if not self.client_tracking:
+            raise AttributeError("connections are not kept, because client_tracking is off")
+        return {websocket for websocket in self._open if websocket.state is State.OPEN}
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening sockets."""
+        return () if self._server is None else tuple(self._server.sockets)
+
+    def address(self) -> Any:
+        """The address of the first listening socket, as (host, port), or a path; None if closed."""
+        sockets = self.sockets
+        if not sockets:
+            return None
+        name = sockets[0].getsockname()
+        return name[:2] if isinstance(name, tuple) else name
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the server accepts connections."""
+        return self._server is not None and self._closing is None
+
+    # From the handshakes and the connections
+
+    def accept_connection(self, websocket: WebSocket) -> None:
+        """Take a connection whose handshake is done, and start its handler."""
+        self._open.add(websocket)
+        self._sweep.add(websocket)
+        self._update_idle()
+        if self.handler is not None:
+            self._start_task(self._run_handler(self.handler, websocket))
+        if self._listeners:
+            self.emit("connection", websocket, websocket.request)
+
+    def connection_closed(self, websocket: WebSocket) -> None:
+        """Let go of a connection."""
+        self._open.discard(websocket)
+        self._sweep.discard(websocket)
+        self._update_idle()
+        if self.logger.isEnabledFor(logging.DEBUG):
+            self.logger.debug(
+                "connection closed: %s", websocket.closed_error(), extra={"websocket": websocket}
+            )
+
+    def handshake_started(self, handshake: ServerHandshake) -> None:
+        """Look after a handshake."""
+        self._handshakes.add(handshake)
+        self._sweep.add(handshake)
+        self._update_idle()
+
+    def handshake_ended(self, handshake: ServerHandshake) -> None:
+        """Let go of a handshake."""
+        self._handshakes.discard(handshake)
+        self._sweep.discard(handshake)
+        self._update_idle()
+
+    def unavailable(self) -> Response | None:
+        """The response for a client that cannot be taken now."""
+        if self._closing is not None:
+            return handshake.text_response(503, SERVER_CLOSING)
+        if self.max_connections is not None and len(self._open) >= self.max_connections:
+            return handshake.text_response(503, "The server has too many connections.\n")
+        return None
+
+    def _update_idle(self) -> None:
+        if self._open or self._handshakes:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _run_listener(self, awaitable: Any) -> None:
+        async def run() -> None:
+            try:
+                await awaitable
+            except Exception as error:
+                self.listener_failed(error, "connection")
+
+        self._start_task(run())
+
+    def _start_task(self, coroutine: Any) -> None:
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_handler(self, handler: Handler, websocket: WebSocket) -> None:
+        code = 1000
+        try:
+            await handler(websocket)
+        except asyncio.CancelledError:
+            code = 1001
+            raise
+        except ConnectionClosed:
+            # The usual end of a handler that does not expect the peer to go.
+            code = 1011
+        except Exception:
+            code = 1011
+            self.logger.error(
+                "connection handler failed", exc_info=True, extra={"websocket": websocket}
+            )
+        finally:
+            websocket.close(code)
+
+
+class ServerHandshake:
+    """The opening handshake of one connection: the driver's target before the WebSocket is.
+
+    The steps are a generator, which yields what hooks return that must be awaited. Without such
+    hooks there is no task.
+    """
+
+    __slots__ = ("_answered", "_deadline", "_driver", "_head", "_reader", "_rest", "_server", "_ws")
+
+    def __init__(self, server: WebSocketServer) -> None:
+        self._server = server
+        self._reader: HeadReader | None = HeadReader()
+        self._driver: Any = None
+        self._head = b""
+        self._rest = b""
+        self._ws: WebSocket | None = None
+        self._answered = False
+        timeout = server.options.open_timeout
+        self._deadline = float("inf") if timeout is None else monotonic() + timeout
+
+    # From the driver
+
+    def connected(self, driver: Any) -> None:
+        self._driver = driver
+        self._server.handshake_started(self)
+
+    def received(self, data: Any) -> None:
+        if self._answered:
+            return  # what comes behind a refused request is discarded
+        if self._reader is None:
+            self._rest += bytes(data)  # from a transport that goes on for a moment when paused
+            return
+        try:
+            result = self._reader.feed(bytes(data))
+            if result is None:
+                return
+            self._reader = None
+            self._head, self._rest = result
+            request = parse_request(self._head)
+        except InvalidHandshake as error:
+            self._refuse(error)
+            return
+        self._advance(self._steps(request), None)
+
+    def eof(self) -> bool:
+        return False
+
+    def writable(self) -> None:
+        pass
+
+    def lost(self, error: BaseException | None) -> None:
+        self._answered = True
+        self._server.handshake_ended(self)
+
+    def tick(self, now: float) -> None:
+        """End a handshake that takes too long, or a refused client that does not go."""
+        if now >= self._deadline:
+            self._server.logger.debug("opening handshake timed out")
+            self._driver.abort(self)
+
+    # Steps
+
+    def _advance(self, steps: Generator[Any, Any, Response], value: Any) -> None:
+        """Go on until a hook must be awaited, or the response is known."""
+        try:
+            awaited = steps.send(value)
+        except StopIteration as stop:
+            self._answer(stop.value)
+        except InvalidHandshake as error:
+            self._refuse(error)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._driver.pause(self)
+            self._server._start_task(self._await(steps, awaited))
+
+    async def _await(self, steps: Generator[Any, Any, Response], awaited: Any) -> None:
+        try:
+            while not self._answered:
+                try:
+                    value = await awaited
+                except Exception as error:
+                    awaited = steps.throw(error)
+                else:
+                    awaited = steps.send(value)
+        except StopIteration as stop:
+            self._answer(stop.value)
+        except InvalidHandshake as error:
+            self._refuse(error)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            steps.close()
+            self._driver.resume(self._ws)
+
+    def _steps(self, request: Request) -> Generator[Any, Any, Response]:
+        """The checks, in the order of DESIGN section 5; returns the response."""
+        server = self._server
+        unavailable = server.unavailable()
+        if unavailable is not None:
+            return unavailable
+        keep = server.process_request or server.process_response or server.verify_client
+        ws = self._ws = WebSocket(
+            server.options,
+            self._driver,
+            server.loop,
+            client=False,
+            request=request if keep or server._listeners else self._head,
+            release=server.connection_closed,
+            server=server,
+        )
+        response: Any
+        if server.process_request is not None:
+            response = server.process_request(ws, request)
+            if inspect.isawaitable(response):
+                response = yield response
+            if response is not None:
+                return check_response(response, "process_request")
+        handshake.check_method(request)
+        handshake.check_path(request, server.path)
+        upgrade = handshake.check_upgrade(request.headers)
+        origin = handshake.check_origin(request.headers, upgrade.version, server.origins)
+        if server.verify_client is not None:
+            secure = self._driver.get_extra_info(self, "sslcontext") is not None
+            verdict = server.verify_client(ClientInfo(origin, request, secure))
+            if inspect.isawaitable(verdict):
+                verdict = yield verdict
+            if isinstance(verdict, Response):
+                return verdict
+            if not verdict:
+                return handshake.text_response(401, "The server refused the client.\n")
+        offered = handshake.offered_subprotocols(request.headers)
+        if server.select_subprotocol is not None:
+            selected = server.select_subprotocol(ws, offered)
+            if inspect.isawaitable(selected):
+                selected = yield selected
+            ws.subprotocol = handshake.check_selected_subprotocol(selected, offered)
+        else:
+            ws.subprotocol = handshake.select_subprotocol(offered, server.subprotocols)
+        response = handshake.accept_response(
+            upgrade.key, subprotocol=ws.subprotocol, server_header=server.server_header
+        )
+        if server.process_response is not None:
+            other = server.process_response(ws, request, response)
+            if inspect.isawaitable(other):
+                other = yield other
+            if other is not None:
+                response = check_response(other, "process_response")
+        return server.unavailable() or response
+
+    def turn_away(self) -> None:
+        """The server closes: do not wait for the request."""
+        if self._reader is not None and self._driver is not None:
+            self._answer(handshake.text_response(503, SERVER_CLOSING))
+
+    def _refuse(self, error: InvalidHandshake) -> None:
+        """Answer a bad request."""
+        server = self._server
+        server.logger.info("connection rejected: %s", str(error).encode("unicode_escape").decode())
+        self._answer(handshake.rejection(error))
+
+    def _fail(self, error: Exception) -> None:
+        """Answer a request that a hook failed at."""
+        self._server.logger.error("opening handshake failed", exc_info=error)
+        self._answer(handshake.rejection(error))
+
+    def _answer(self, response: Response) -> None:
+        if self._answered:
+            return  # the client is gone
+        server = self._server
+        if response.status_code != 101 or self._ws is None:
+            try:
+                answer = handshake.closing_response(response).serialize()
+            except Exception as error:
+                self._fail_response(error)
+                return
+            self._end(answer)
+            return
+        try:
+            answer = response.serialize()
+        except Exception as error:
+            self._fail_response(error)
+            return
+        self._answered = True
+        websocket = self._ws
+        websocket._response = answer
+        driver = self._driver
+        driver.write(self, (answer,))
+        driver.target = websocket
+        server.handshake_ended(self)
+        websocket.opened()
+        server.accept_connection(websocket)
+        if self._rest:
+            websocket.received(self._rest)
+
+    def _fail_response(self, error: Exception) -> None:
+        """A hook's response cannot be sent, for instance because of a line break in a header."""
+        self._server.logger.error("opening handshake failed", exc_info=error)
+        self._end(handshake.closing_response(handshake.rejection(error)).serialize())
+
+    def _end(self, answer: bytes) -> None:
+        """Answer, and close so that the answer arrives: what comes is read and discarded."""
+        self._answered = True
+        self._reader = None
+        timeout = self._server.options.close_timeout
+        self._deadline = float("inf") if timeout is None else monotonic() + timeout
+        self._driver.write(self, (answer,))
+        self._driver.shutdown_write(self)
+
+
+def check_response(response: Any, hook: str) -> Response:
+    """Refuse what a hook must not return."""
+    if not isinstance(response, Response):
+        raise TypeError(f"{hook} must return a Response or None, not {response!r}")
+    return response
+
+
+def address_text(name: Any) -> str:
+    """A socket's address for the log."""
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+
+
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    **options: Any,
+) -> WebSocketServer:
+    """Serve WebSockets with a coroutine for each connection.
+
+    When the handler returns the connection is closed with 1000; when it raises an exception, with
+    1011, and the exception is logged. Use it as ``async with serve(...) as server:`` or as
+    ``server = await serve(...)``.
+
+    Args:
+        handler: a coroutine function; gets the `WebSocket`.
+        host: the address to listen on, or several; None for all.
+        port: the port; 0 for a free one.
+        options: as for `WebSocketServer`.
+    """
+    if not callable(handler):
+        raise TypeError(f"handler must be a coroutine function, not {handler!r}")
+    server = WebSocketServer(host, port, **options)
+    server.handler = handler
+    return server

@@ -1,0 +1,102 @@
+"""TLS contexts from the options ``ssl``, ``cert``, ``key``, ``ca`` and ``verify``."""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+import tempfile
+from typing import Any
+
+__all__ = ["client_context", "server_context"]
+
+
+def server_context(
+    context: ssl.SSLContext | None, cert: Any, key: Any, ca: Any, verify: bool | None
+) -> ssl.SSLContext | None:
+    """The context of a server; None for no TLS."""
+    given = [name for name, value in (("cert", cert), ("key", key), ("ca", ca)) if value is not None]
+    if context is not None:
+        check_context(context, given)
+        return context
+    if not given:
+        if verify is not None:
+            raise ValueError("verify needs ca, cert and key")
+        return None
+    if cert is None:
+        raise ValueError(f"{given[0]} needs cert")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    load_cert(context, cert, key)
+    if ca is not None:
+        load_ca(context, ca)
+        context.verify_mode = ssl.CERT_OPTIONAL if verify is False else ssl.CERT_REQUIRED
+    elif verify:
+        raise ValueError("verify needs ca, the certificates that clients must be signed by")
+    return context
+
+
+def client_context(
+    context: ssl.SSLContext | None, cert: Any, key: Any, ca: Any, verify: bool | None
+) -> ssl.SSLContext:
+    """The context of a client. Without options it is one for all connections."""
+    given = [name for name, value in (("cert", cert), ("key", key), ("ca", ca)) if value is not None]
+    if context is not None:
+        check_context(context, given)
+        return context
+    if not given and verify is not False:
+        return default_context()
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if key is not None and cert is None:
+        raise ValueError("key needs cert")
+    if cert is not None:
+        load_cert(context, cert, key)
+    if ca is not None:
+        load_ca(context, ca)
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@functools.cache
+def default_context() -> ssl.SSLContext:
+    """Verifies certificates by the system's authorities. Loading them takes long: do it once."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def check_context(context: object, given: list[str]) -> None:
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"ssl must be an SSLContext, not {context!r}")
+    if given:
+        raise ValueError(f"give either ssl or {given[0]}, not both")
+
+
+def load_cert(context: ssl.SSLContext, cert: Any, key: Any) -> None:
+    """Load a certificate chain and its key, from files or from PEM bytes."""
+    if not isinstance(cert, bytes) and not isinstance(key, bytes):
+        context.load_cert_chain(cert, key)
+        return
+    # The ssl module reads them only from files.
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for name, value in (("cert", cert), ("key", key)):
+            if isinstance(value, bytes):
+                path = os.path.join(folder, name)
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+                    file.write(value)
+                value = path
+            paths.append(value)
+        context.load_cert_chain(*paths)
+
+
+def load_ca(context: ssl.SSLContext, ca: Any) -> None:
+    """Load the authorities to trust, from a file or from PEM bytes."""
+    if isinstance(ca, bytes):
+        context.load_verify_locations(cadata=ca.decode("ascii"))
+    else:
+        context.load_verify_locations(ca)
