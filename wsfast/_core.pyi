@@ -2,7 +2,6 @@
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from typing_extensions import Buffer
@@ -108,9 +107,7 @@ class Protocol:
     def receive_eof(self) -> None:
         """Take the end of the peer's stream."""
 
-    def message(
-        self, data: str | Buffer, *, binary: bool | None = None, fin: bool = True
-    ) -> None:
+    def message(self, data: str | Buffer, *, binary: bool | None = None, fin: bool = True) -> None:
         """Send a message, or a fragment of one.
 
         Args:
@@ -251,9 +248,9 @@ class Connection(Protocol):
         """Whether a message was begun with ``fin=False`` and not finished."""
 
     def drain(self) -> Operation[None]:
-        """Wait until the peer has taken what waits to be written, but for a quarter of the limit."""
+        """Wait while the connection is blocked."""
 
-    def cork(self) -> AbstractContextManager[None]:
+    def cork(self) -> Cork:
         """Hold what is sent inside a ``with`` block until its end."""
 
     @property
@@ -263,8 +260,29 @@ class Connection(Protocol):
     def abort(self, error: BaseException | None = None) -> None:
         """Close the transport at once, without a close frame."""
 
+class Cork:
+    """The context manager of `Connection.cork`."""
+
+    def __init__(self, connection: Connection) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
 class Waiter:
     """What a task waits for: a coroutine to asyncio, and to its task a future."""
+
+    _asyncio_future_blocking: bool
+
+    def __await__(self) -> Waiter: ...
+    def __iter__(self) -> Waiter: ...
+    def __next__(self) -> Waiter: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, typ: Any, value: Any = None, traceback: Any = None) -> Any: ...
+    def close(self) -> None: ...
+    def get_loop(self) -> AbstractEventLoop: ...
+    def add_done_callback(self, callback: Any, *, context: Any = None) -> None: ...
+    def remove_done_callback(self, callback: Any) -> int: ...
+    def cancel(self, msg: Any = None) -> bool: ...
+    def result(self) -> None: ...
 
 class Receive(Waiter):
     """The awaitable of `Connection.recv`."""
@@ -274,5 +292,12 @@ class Drain(Waiter):
 
 class Sent:
     """The awaitable of a `Connection.send` that is done."""
+
+    def __await__(self) -> Sent: ...
+    def __iter__(self) -> Sent: ...
+    def __next__(self) -> None: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, typ: Any, value: Any = None, traceback: Any = None) -> Any: ...
+    def close(self) -> None: ...
 
 SENT: Sent

@@ -19,7 +19,9 @@ cdef inline uint64_t widen_key(uint32_t key) noexcept nogil:
     return (<uint64_t> key) << 32 | key
 
 
-cdef inline void xor_copy(uint8_t* target, const uint8_t* source, size_t n, uint32_t key) noexcept nogil:
+cdef inline void xor_copy(
+    uint8_t* target, const uint8_t* source, size_t n, uint32_t key
+) noexcept nogil:
     cdef uint64_t wide = widen_key(key)
     cdef uint64_t word
     cdef uint8_t octets[8]
@@ -35,7 +37,9 @@ cdef inline void xor_copy(uint8_t* target, const uint8_t* source, size_t n, uint
         i += 1
 
 
-cdef inline bint xor_copy_is_ascii(uint8_t* target, const uint8_t* source, size_t n, uint32_t key) noexcept nogil:
+cdef inline bint xor_copy_is_ascii(
+    uint8_t* target, const uint8_t* source, size_t n, uint32_t key
+) noexcept nogil:
     """xor_copy, and whether all the bytes written are ASCII."""
     cdef uint64_t wide = widen_key(key)
     cdef uint64_t word

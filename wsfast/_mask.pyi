@@ -18,7 +18,7 @@ def valid_utf8(data: Buffer) -> bool:
     """Whether ``data`` is valid UTF-8: no overlong form, no surrogate, nothing above U+10FFFF."""
 
 class Utf8Validator:
-    """Validates UTF-8 that comes in pieces, and fails at the first byte that makes it impossible."""
+    """Validates UTF-8 that comes in pieces, and fails at the first impossible byte."""
 
     def feed(self, data: Buffer) -> bool:
         """Take the next piece. False if what came so far cannot begin valid UTF-8."""

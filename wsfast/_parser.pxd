@@ -75,4 +75,6 @@ cdef class FrameReader:
     cdef object take_buffer(self)
 
 
-cdef size_t write_header(uint8_t* target, int opcode, uint64_t length, bint fin, int rsv, bint masked) noexcept nogil
+cdef size_t write_header(
+    uint8_t* target, int opcode, uint64_t length, bint fin, int rsv, bint masked
+) noexcept nogil

@@ -58,7 +58,7 @@ cdef uint64_t limit(value):
 
 
 cdef class FrameReader:
-    def __cinit__(
+    def __init__(
         self,
         *,
         bint client,
@@ -116,7 +116,7 @@ cdef class FrameReader:
         return 0
 
     cdef bint advance(self) except -1:
-        """Read on until a message, or a frame, can be handed out: True, or the input ends: False."""
+        """Read on until there is a message, or a frame, to hand out; False if the input ends."""
         cdef const uint8_t* octets
         cdef int i, length_size
         try:

@@ -19,7 +19,7 @@ from .protocol.http import ResponseReader
 from .sweep import shared_sweep
 from .tls import client_context
 from .transport import TransportDriver
-from .uri import WebSocketURI, parse_uri
+from .uri import parse_uri
 
 if TYPE_CHECKING:
     from types import TracebackType

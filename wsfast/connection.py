@@ -367,7 +367,7 @@ class WebSocket(EventSource, Connection):
 
     # Closing
 
-    def close(self, code: int | None = 1000, reason: str = "") -> Any:  # type: ignore[override]
+    def close(self, code: int | None = 1000, reason: str = "") -> Any:
         """Begin the closing handshake. Awaiting the result waits for the connection's end.
 
         Args:

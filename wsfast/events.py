@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -22,8 +21,13 @@ class EventSource:
     EVENTS: ClassVar[frozenset[str]] = frozenset()
     COROUTINE_EVENTS: ClassVar[frozenset[str]] = frozenset()
 
-    _listeners: dict[str, list[Callable[..., Any]]] | None
-    loop: Any
+    if TYPE_CHECKING:
+        loop: Any
+
+        @property
+        def _listeners(self) -> dict[str, list[Callable[..., Any]]] | None: ...
+        @_listeners.setter
+        def _listeners(self, value: dict[str, list[Callable[..., Any]]] | None) -> None: ...
 
     def on(self, event: str, listener: Callable[..., Any] | None = None) -> Any:
         """Call ``listener`` at every ``event``; without a listener, a decorator that does so.
@@ -97,7 +101,7 @@ class EventSource:
 
     def _run_listener(self, awaitable: Any) -> None:
         """Let a coroutine listener run."""
-        asyncio.ensure_future(awaitable, loop=self.loop)
+        raise NotImplementedError
 
     def _check_event(self, event: str) -> None:
         if event not in self.EVENTS:

@@ -44,9 +44,9 @@ and the errors that fail a connection have the ``close_code`` that the peer gets
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
-import re
 from typing import TYPE_CHECKING
 
 from .frames import Close
@@ -317,8 +317,8 @@ class InvalidHeaderFormat(InvalidHeader):
     """A header cannot be parsed."""
 
 
-class InvalidHeaderValue(InvalidHeader, ValueError):
-    """A header can be parsed but its value is not acceptable, or cannot be sent."""
+class InvalidHeaderValue(InvalidHeader):
+    """A header can be parsed but its value is not acceptable."""
 
 
 class InvalidOrigin(InvalidHeader):

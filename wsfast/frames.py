@@ -73,7 +73,7 @@ def is_close_code(code: int) -> bool:
     1004, 1005, 1006 and 1015 are reserved and never travel; 3000-3999 are registered by
     libraries and 4000-4999 are private (RFC 6455 section 7.4).
     """
-    return 1000 <= code <= 1014 and code not in (1004, 1005, 1006) or 3000 <= code <= 4999
+    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
 
 
 class Close(NamedTuple):

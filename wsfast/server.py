@@ -241,7 +241,7 @@ class WebSocketServer(EventSource):
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM)
+        signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
         try:
             for number in signals:
                 loop.add_signal_handler(number, self._receive_signal)

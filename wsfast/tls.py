@@ -15,7 +15,7 @@ def server_context(
     context: ssl.SSLContext | None, cert: Any, key: Any, ca: Any, verify: bool | None
 ) -> ssl.SSLContext | None:
     """The context of a server; None for no TLS."""
-    given = [name for name, value in (("cert", cert), ("key", key), ("ca", ca)) if value is not None]
+    given = given_names(cert=cert, key=key, ca=ca)
     if context is not None:
         check_context(context, given)
         return context
@@ -41,7 +41,7 @@ def client_context(
     context: ssl.SSLContext | None, cert: Any, key: Any, ca: Any, verify: bool | None
 ) -> ssl.SSLContext:
     """The context of a client. Without options it is one for all connections."""
-    given = [name for name, value in (("cert", cert), ("key", key), ("ca", ca)) if value is not None]
+    given = given_names(cert=cert, key=key, ca=ca)
     if context is not None:
         check_context(context, given)
         return context
@@ -67,6 +67,10 @@ def default_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def given_names(**options: Any) -> list[str]:
+    return [name for name, value in options.items() if value is not None]
 
 
 def check_context(context: object, given: list[str]) -> None:

@@ -374,9 +374,7 @@ class Connection(Protocol):
         state: State = OPEN,
         generate_mask: Callable[[], bytes] | None = None,
     ) -> None:
-        Protocol.__init__(
-            self, options, client=client, state=state, generate_mask=generate_mask
-        )
+        Protocol.__init__(self, options, client=client, state=state, generate_mask=generate_mask)
         self.driver = driver
         self.loop = loop
         self.deadline = 0.0
@@ -786,7 +784,7 @@ class Connection(Protocol):
         return self._sending != 0
 
     def drain(self) -> Any:
-        """Wait until the peer has taken what waits to be written, but for a quarter of the limit."""
+        """Wait while the connection is blocked."""
         return Drain(self) if self._blocked else SENT
 
     def cork(self) -> Cork:

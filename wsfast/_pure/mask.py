@@ -33,7 +33,7 @@ def xor(data: Buffer, key: bytes, size: int) -> bytes:
     """The XOR of the whole payload as one number: plain Python's fastest way."""
     repeated = key * (size // 4) + key[: size % 4]
     order = sys.byteorder
-    number = int.from_bytes(data, order) ^ int.from_bytes(repeated, order)  # type: ignore[arg-type]
+    number = int.from_bytes(data, order) ^ int.from_bytes(repeated, order)
     return number.to_bytes(size, order)
 
 
@@ -56,7 +56,7 @@ def apply_mask_in_place(buffer: Buffer, key: bytes, phase: int = 0) -> None:
 def valid_utf8(data: Buffer) -> bool:
     """Whether ``data`` is valid UTF-8."""
     try:
-        codecs.utf_8_decode(data, "strict", True)  # type: ignore[arg-type]
+        codecs.utf_8_decode(data, "strict", True)
     except UnicodeDecodeError:
         return False
     return True

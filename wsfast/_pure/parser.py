@@ -273,12 +273,7 @@ class FrameReader:
         size = self._end - self._position
         if size >= self._remaining:
             size = self._remaining
-            if (
-                self._fin
-                and self._buffer is None
-                and size == self._length
-                and not self._handed_out
-            ):
+            if self._fin and self._buffer is None and size == self._length and not self._handed_out:
                 return True  # _deliver() takes a whole message straight from the input
         if size:
             data = self._take(size)

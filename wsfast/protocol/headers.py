@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
-from ..exceptions import InvalidHeaderFormat, InvalidHeaderValue
+from ..exceptions import InvalidHeaderFormat, printable
 from ..typing import HeadersLike
 
 __all__ = [
@@ -48,9 +48,9 @@ def check_header(name: str, value: str) -> None:
 
     Raises:
         TypeError: the name or the value is not a ``str``.
-        ValueError: the name is not a token.
-        InvalidHeaderValue: the value has control characters (HTAB is fine), which could start a
-            header of their own, or characters outside ISO-8859-1. This is a ``ValueError`` too.
+        ValueError: the name is not a token, or the value has control characters (HTAB is fine),
+            which could start a header of their own, or characters outside ISO-8859-1. This is a
+            mistake on this side, and so it is not an ``InvalidHandshake``.
     """
     if not isinstance(name, str):
         raise TypeError(f"the name of a header must be a str, not {name!r}")
@@ -59,7 +59,7 @@ def check_header(name: str, value: str) -> None:
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"invalid header name: {name!r}")
     if not _FIELD_VALUE.fullmatch(value):
-        raise InvalidHeaderValue(name, value)
+        raise ValueError(f"invalid {name} header: {printable(value)}")
 
 
 class MultipleValuesError(LookupError):

@@ -336,7 +336,7 @@ def _check_fields(head: bytes, start: int) -> None:
             raise InvalidMessage(f"invalid header name: {printable(name)}")
         if not _FIELD_VALUE.fullmatch(value):
             raise InvalidMessage(f"the {printable(name)} header has control characters")
-    raise AssertionError("one of the lines breaks the grammar")
+    raise InvalidMessage("the HTTP head has no blank line at its end")
 
 
 def _check_protocol(protocol: bytes) -> None:

@@ -1,0 +1,152 @@
+"""What the sans-I/O protocols of both sides have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._backend import Protocol
+from ..exceptions import InvalidState
+from ..frames import Close, Opcode, State
+from ..options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from .http import Request, Response
+
+__all__ = ["Event", "EventProtocol", "Message", "Ping", "Pong"]
+
+
+class Message(NamedTuple):
+    """A message that came, or in fragment mode a fragment of one.
+
+    Args:
+        data: str if it is text, bytes if it is binary; in fragment mode always bytes.
+        opcode: `Opcode.TEXT` or `Opcode.BINARY`; `Opcode.CONT` for further fragments.
+        fin: whether this is the end of the message.
+    """
+
+    data: str | bytes
+    opcode: Opcode
+    fin: bool = True
+
+
+class Ping(NamedTuple):
+    """A ping that came, and was answered."""
+
+    data: bytes
+
+
+class Pong(NamedTuple):
+    """A pong that came."""
+
+    data: bytes
+
+
+class EventProtocol(Protocol):
+    """A WebSocket connection without I/O: bytes in, events out; calls in, bytes out.
+
+    After every call send what `data_to_send` returns, and look at `events_received`.
+
+    Args:
+        client: whether this is the client's side.
+        generate_mask: returns the 4 bytes of the next masking key.
+        options: the limits, see `Options`. Time is the caller's.
+    """
+
+    def __init__(
+        self, *, client: bool, generate_mask: Callable[[], bytes] | None = None, **options: Any
+    ) -> None:
+        limits = Options.take(options)
+        if options:
+            raise TypeError(f"there is no option {next(iter(options))!r}")
+        super().__init__(limits, client=client, state=State.CONNECTING, generate_mask=generate_mask)
+        self.request: Request | None = None
+        self.response: Response | None = None
+        self.subprotocol: str | None = None
+        self.handshake_error: Exception | None = None
+        self._events: list[Event] = []
+        self._output: list[bytes] = []
+        self._eof_sent = False
+
+    def receive_data(self, data: Buffer) -> None:
+        """Take bytes from the peer.
+
+        What the peer does wrong is not raised: it is answered, and is the ``error``, or before the
+        connection is open the ``handshake_error``.
+        """
+        if self.state is State.CONNECTING:
+            rest = self.receive_handshake(bytes(data)) if self.handshake_error is None else None
+            if not rest:
+                return
+            data = rest
+        self.receive(data)
+
+    def receive_eof(self) -> None:
+        """Take the end of the peer's stream."""
+        if self.state is State.CONNECTING and self.handshake_error is None:
+            self.receive_handshake_eof()
+        super().receive_eof()
+
+    def receive_handshake(self, data: bytes) -> bytes | None:
+        """Take bytes of the opening handshake; returns what came behind it."""
+        raise NotImplementedError
+
+    def receive_handshake_eof(self) -> None:
+        """Take the end of the stream in the opening handshake."""
+        raise NotImplementedError
+
+    def events_received(self) -> list[Event]:
+        """The events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def data_to_send(self) -> list[bytes]:
+        """The bytes to send since the last call; ``b""`` is the end of the stream."""
+        output, self._output = self._output, []
+        return output
+
+    def close_expected(self) -> bool:
+        """Whether the peer should close the TCP connection now; do not wait for it for ever."""
+        return self._eof_sent or (self.close_sent is not None and self.close_received is not None)
+
+    def send_text(self, data: str, fin: bool = True) -> None:
+        """Send a text message, or a fragment of one."""
+        self._check_open()
+        self.message(data, binary=False, fin=fin)
+
+    def send_binary(self, data: Buffer, fin: bool = True) -> None:
+        """Send a binary message, or a fragment of one."""
+        self._check_open()
+        self.message(data, binary=True, fin=fin)
+
+    def _check_open(self) -> None:
+        if self.state is State.CONNECTING:
+            raise InvalidState("the opening handshake is not done")
+
+    # Hooks of the core
+
+    def on_message(self, opcode: int, data: str | bytes, fin: bool) -> None:
+        self._events.append(Message(data, Opcode(opcode), fin))
+
+    def on_control(self, opcode: int, data: bytes | Close) -> None:
+        if isinstance(data, Close):
+            self._events.append(data)
+        else:
+            self._events.append(Ping(data) if opcode == Opcode.PING else Pong(data))
+
+    def write(self, *buffers: bytes) -> None:
+        self._output.extend(buffers)
+
+    def write_eof(self) -> None:
+        if not self._eof_sent:
+            self._eof_sent = True
+            self._output.append(b"")
+
+
+if TYPE_CHECKING:
+    Event = Request | Response | Message | Ping | Pong | Close
+else:
+    Event = object
