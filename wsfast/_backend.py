@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "BACKEND",
-    "SENT",
     "Connection",
     "FrameReader",
     "Protocol",
@@ -28,22 +27,25 @@ __all__ = [
 PURE = os.environ.get("WSFAST_PURE", "") not in ("", "0")
 
 if TYPE_CHECKING:
-    from ._core import SENT, Connection, Protocol
+    from ._core import Connection
     from ._mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
     from ._parser import FrameReader, encode_frame
+    from ._protocol import Protocol
 
     BACKEND: str
 else:
     try:
         if PURE:
             raise ImportError("WSFAST_PURE is set")
-        from ._core import SENT, Connection, Protocol
+        from ._core import Connection
         from ._mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
         from ._parser import FrameReader, encode_frame
+        from ._protocol import Protocol
     except ImportError:
-        from ._pure.core import SENT, Connection, Protocol
+        from ._pure.core import Connection
         from ._pure.mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
         from ._pure.parser import FrameReader, encode_frame
+        from ._pure.protocol import Protocol
 
         BACKEND = "pure"
     else:

@@ -1,75 +1,19 @@
 from libc.stdint cimport uint8_t, uint64_t
 
-from ._parser cimport FrameReader
-
-
-cdef class Protocol:
-    cdef readonly object options
-    cdef readonly bint client
-    cdef readonly object close_sent
-    cdef readonly object close_received
-    cdef readonly object error
-    cdef readonly uint64_t messages_received
-    cdef readonly uint64_t messages_sent
-    cdef readonly uint64_t frames_sent
-    cdef readonly uint64_t fragments_sent
-    cdef readonly uint64_t bytes_sent
-    cdef readonly uint64_t wire_bytes_received
-    cdef readonly uint64_t wire_bytes_sent
-
-    cdef FrameReader reader
-    cdef object generate_mask
-    cdef int ready_state
-    cdef int sending  # the opcode of the outgoing message under way
-    cdef bint received_first
-    cdef bint discarding
-    cdef int stopped  # why reading is stopped; 0 if it is not
-    cdef object postponed
-
-    # What subclasses in Python do by on_message, answer_ping, settle and write.
-    cdef int deliver(self, int opcode, object data, bint fin) except -1
-    cdef int answer(self, object data) except -1
-    cdef bint settled(self) except -1
-    cdef int emit(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
-    ) except -1
-    cdef int eof_out(self) except -1
-
-    cdef int process(self) except -1
-    cdef int receive_close(self, object close) except -1
-    cdef int end(self) except -1
-    cdef int fail_with(self, object error) except -1
-    cdef int send_message(self, object data, object binary, bint fin) except -1
-    cdef int send_frame(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
-    ) except -1
-    cdef int send_bytes(self, int opcode, bytes payload, bint fin) except -1
-    cdef int send_control(self, int opcode, object data) except -1
-    cdef int send_close(self, object close) except -1
-    cdef int begin_closing(self) except -1
-
-
-cdef class Waiter:
-    cdef public bint _asyncio_future_blocking
-    cdef Connection connection
-    cdef object callback
-    cdef object context
-    cdef object cancelled
-    cdef bint waiting
-
-    cdef int begin(self) except -1
-    cdef bint poll(self) except -1
-    cdef int forget(self) except -1
+from ._protocol cimport Protocol
+from ._queue cimport MessageQueue
+from ._waiter cimport Waiter
 
 
 cdef class Receive(Waiter):
+    cdef Connection connection
     cdef object decode
     cdef bint iterating
     cdef bint fragment
 
 
 cdef class Drain(Waiter):
-    pass
+    cdef Connection connection
 
 
 cdef class Connection(Protocol):
@@ -81,7 +25,7 @@ cdef class Connection(Protocol):
     cdef public uint64_t messages_dropped
 
     cdef unsigned long thread
-    cdef object queue
+    cdef MessageQueue queue
     cdef Receive receiver
     cdef bint ignore_messages
     cdef bint dispatching
@@ -114,10 +58,7 @@ cdef class Connection(Protocol):
     cdef int go_on(self, int reason) except -1
     cdef int count_for_turn(self, size_t size) noexcept
     cdef int deliver_queue(self) except -1
-    cdef object take_message(self)
-    cdef object take_fragment(self)
     cdef int taken(self) except -1
-    cdef bint wake(self, Waiter waiter) except -1
     cdef bint should_hold(self, double now) noexcept
     cdef uint8_t* reserve(self, size_t size) except NULL
     cdef int written(self, double now, bint hold) except -1

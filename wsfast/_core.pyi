@@ -1,4 +1,4 @@
-"""The state machine of a connection, compiled. The pure twin is `_pure/core.py`."""
+"""A connection, compiled. The pure twin is `_pure/core.py`."""
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
@@ -6,143 +6,11 @@ from typing import Any
 
 from typing_extensions import Buffer
 
+from ._protocol import Protocol
+from ._waiter import Waiter
 from .awaitables import Operation
-from .frames import Close, State
+from .frames import State
 from .options import Options
-
-class Protocol:
-    """The WebSocket protocol after the opening handshake, without any I/O.
-
-    A subclass overrides the hooks, whose names begin with ``on_`` and ``write``.
-
-    Args:
-        options: the limits. The timeouts are of no concern here.
-        client: whether this is the client's side.
-        state: CONNECTING while the opening handshake goes on; then call `open`.
-        generate_mask: returns the 4 bytes of the next masking key.
-    """
-
-    options: Options
-    client: bool
-    close_sent: Close | None
-    close_received: Close | None
-    error: BaseException | None
-    messages_received: int
-    messages_sent: int
-    frames_sent: int
-    fragments_sent: int
-    bytes_sent: int
-    wire_bytes_received: int
-    wire_bytes_sent: int
-    fragments: bool
-
-    def __init__(
-        self,
-        options: Options,
-        *,
-        client: bool,
-        state: State = ...,
-        generate_mask: Callable[[], bytes] | None = None,
-    ) -> None: ...
-    @property
-    def state(self) -> State:
-        """Where the connection is in its life."""
-
-    @property
-    def frames_received(self) -> int:
-        """How many frames came."""
-
-    @property
-    def fragments_received(self) -> int:
-        """How many frames of fragmented messages came."""
-
-    @property
-    def bytes_received(self) -> int:
-        """How many bytes of payload came."""
-
-    @property
-    def close_code(self) -> int | None:
-        """The received close code: 1005 if the frame had none, 1006 if no frame came.
-
-        None while the connection is open.
-        """
-
-    @property
-    def close_reason(self) -> str | None:
-        """The received close reason, None while the connection is open."""
-
-    def on_message(self, opcode: int, data: str | bytes, fin: bool) -> None:
-        """A message came; in fragment mode, a data frame with its bytes."""
-
-    def on_control(self, opcode: int, data: bytes | Close) -> None:
-        """A ping, a pong or a close frame came, and was answered."""
-
-    def on_closing(self) -> None:
-        """The closing begins, from either side; the close frame, if any, was written."""
-
-    def on_closed(self) -> None:
-        """The connection is closed."""
-
-    def write(self, *buffers: bytes) -> None:
-        """These bytes go to the peer."""
-
-    def write_eof(self) -> None:
-        """Nothing more goes to the peer; what comes from it is read until its end, and dropped."""
-
-    def settle(self) -> bool:
-        """Let what came before a close frame or an error be dealt with.
-
-        Returns False if that takes time; then the frame or error waits for the next `receive`.
-        """
-
-    def answer_ping(self, data: bytes) -> None:
-        """Send the pong for a ping."""
-
-    def open(self) -> None:
-        """The opening handshake is done."""
-
-    def receive(self, data: Buffer) -> None:
-        """Take bytes from the peer. They are only borrowed."""
-
-    def receive_eof(self) -> None:
-        """Take the end of the peer's stream."""
-
-    def message(self, data: str | Buffer, *, binary: bool | None = None, fin: bool = True) -> None:
-        """Send a message, or a fragment of one.
-
-        Args:
-            data: str is text, anything bytes-like is binary.
-            binary: to choose the type, whatever ``data`` is.
-            fin: False if further calls continue the message.
-
-        Raises:
-            TypeError, ValueError, UnicodeEncodeError: ``data`` cannot be sent.
-            ConnectionClosed: the connection is not open.
-            ConcurrencyError: a message of the other type is not finished.
-        """
-
-    def ping(self, data: Buffer = b"") -> Any:
-        """Send a ping of at most 125 bytes."""
-
-    def pong(self, data: Buffer = b"") -> Any:
-        """Send a pong of at most 125 bytes."""
-
-    def close(self, code: int | None = 1000, reason: str = "") -> Any:
-        """Begin the closing handshake; nothing happens if it was begun.
-
-        Raises:
-            TypeError, ValueError: a code or a reason that cannot be sent.
-        """
-
-    def fail(self, error: BaseException) -> None:
-        """End the connection because of ``error``.
-
-        The peer gets a close frame with the ``close_code`` of the error, 1011 if it has none, and
-        the beginning of its text.
-        """
-
-    def closed_error(self) -> Exception:
-        """The ConnectionClosed exception for how the connection ended, or is ending."""
 
 class Connection(Protocol):
     """A `Protocol` with what a connection needs around it.
@@ -267,37 +135,8 @@ class Cork:
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
 
-class Waiter:
-    """What a task waits for: a coroutine to asyncio, and to its task a future."""
-
-    _asyncio_future_blocking: bool
-
-    def __await__(self) -> Waiter: ...
-    def __iter__(self) -> Waiter: ...
-    def __next__(self) -> Waiter: ...
-    def send(self, value: Any) -> Any: ...
-    def throw(self, typ: Any, value: Any = None, traceback: Any = None) -> Any: ...
-    def close(self) -> None: ...
-    def get_loop(self) -> AbstractEventLoop: ...
-    def add_done_callback(self, callback: Any, *, context: Any = None) -> None: ...
-    def remove_done_callback(self, callback: Any) -> int: ...
-    def cancel(self, msg: Any = None) -> bool: ...
-    def result(self) -> None: ...
-
 class Receive(Waiter):
     """The awaitable of `Connection.recv`."""
 
 class Drain(Waiter):
     """The awaitable of a `Connection.send` that found the peer slow."""
-
-class Sent:
-    """The awaitable of a `Connection.send` that is done."""
-
-    def __await__(self) -> Sent: ...
-    def __iter__(self) -> Sent: ...
-    def __next__(self) -> None: ...
-    def send(self, value: Any) -> Any: ...
-    def throw(self, typ: Any, value: Any = None, traceback: Any = None) -> Any: ...
-    def close(self) -> None: ...
-
-SENT: Sent

@@ -1,44 +1,34 @@
-# The state machine of a connection after the opening handshake, and what a connection needs around
-# it. The pure twin is _pure/core.py; the documentation is in _core.pyi.
+# A connection: the state machine of _protocol.pyx, and what a connection needs around it. The pure
+# twin is _pure/core.py; the documentation is in _core.pyi.
 #
 # Rules of this file:
-# 1. Everything that changes the state of a connection, and every rule of closing, limits,
-#    fragments and order, is here. Drivers move bytes and users move messages; neither decides.
-# 2. Protocol knows no socket, clock or event loop. Connection knows a driver, by its verbs, and a
-#    loop, by call_soon.
-# 3. User code runs only in deliver() (a listener) and wake() (a task). It may call anything: what
+# 1. Connection knows a driver, by its verbs, and a loop, by call_soon.
+# 2. User code runs only in deliver() (a listener) and wake() (a task). It may call anything: what
 #    was read from self before must be read again after.
-# 4. Reading stops for reasons, the bits of `stopped`. What is left of the input is kept in the
+# 3. Reading stops for reasons, the bits of `stopped`. What is left of the input is kept in the
 #    reader, and comes before what the socket has.
-# 5. A close frame or an error is acted on only after what came before it was dealt with: see
-#    settled().
-# 6. A waiter's callback is dropped only when it was called: a task that is not woken hangs.
-
-from asyncio import CancelledError, current_task
-from collections import deque
-from collections.abc import Coroutine
+# 4. A waiter's callback is dropped only when it was called: a task that is not woken hangs.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from ._mask cimport next_masking_key, read_key, xor_copy
-from ._parser cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, FrameReader, write_header
+from ._mask cimport xor_copy
+from ._parser cimport BINARY, CONT, MAX_HEADER, PONG, TEXT, write_header
+from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
+from ._queue cimport MessageQueue
+from ._waiter cimport Waiter
 
-from ._mask import valid_utf8
+from ._waiter import SENT
 from .awaitables import Deferred, Failed
 from .exceptions import (
     ConcurrencyError,
     ConnectionClosedOK,
     NetworkError,
-    ProtocolError,
     WriteBufferFull,
-    connection_closed,
 )
-from .frames import Close, State, is_close_code
+from .frames import State
 
 cdef extern from *:
     """
@@ -64,23 +54,6 @@ cdef extern from *:
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
-    int PyContext_Enter(object context) except -1
-    int PyContext_Exit(object context) except -1
-
-cdef enum:
-    CONNECTING
-    OPEN
-    CLOSING
-    CLOSED
-
-cdef tuple STATES = tuple(State)
-
-# Above this size the payload is not copied behind its header.
-cdef enum:
-    COPY_LIMIT = 16384
-
 # Why reading is stopped.
 cdef enum:
     BY_USER = 1
@@ -99,360 +72,6 @@ cdef enum:
     CORK_SIZE = 65536
 
 
-cdef class Protocol:
-    def __init__(self, options, *, bint client, state=State.OPEN, generate_mask=None):
-        self.options = options
-        self.client = client
-        self.ready_state = state
-        self.generate_mask = generate_mask
-        self.reader = FrameReader(
-            client=client,
-            max_size=options.max_size,
-            max_frame_size=options.max_frame_size,
-            max_fragments=options.max_fragments,
-        )
-
-    # Hooks
-
-    def on_message(self, opcode, data, fin):
-        pass
-
-    def on_control(self, opcode, data):
-        pass
-
-    def on_closing(self):
-        pass
-
-    def on_closed(self):
-        pass
-
-    def write(self, *buffers):
-        pass
-
-    def write_eof(self):
-        pass
-
-    def settle(self):
-        return True
-
-    def answer_ping(self, data):
-        self.send_bytes(PONG, data, True)
-
-    cdef int deliver(self, int opcode, object data, bint fin) except -1:
-        self.on_message(opcode, data, bool(fin))
-        return 0
-
-    cdef int answer(self, object data) except -1:
-        self.answer_ping(data)
-        return 0
-
-    cdef bint settled(self) except -1:
-        return self.settle()
-
-    cdef int emit(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
-    ) except -1:
-        """Write a frame. `owner` is the bytes that payload points into, or None."""
-        cdef uint8_t header[MAX_HEADER]
-        cdef uint32_t key = 0
-        cdef size_t header_size = write_header(header, opcode, size, fin, 0, self.client)
-        cdef uint8_t* target
-        if self.client:
-            key = make_key(self)
-            memcpy(header + header_size, &key, 4)
-            header_size += 4
-        elif size > COPY_LIMIT:
-            if owner is None:
-                owner = PyBytes_FromStringAndSize(<const char*> payload, size)
-            self.write(PyBytes_FromStringAndSize(<char*> header, header_size), owner)
-            return 0
-        frame = PyBytes_FromStringAndSize(NULL, header_size + size)
-        target = <uint8_t*> PyBytes_AS_STRING(frame)
-        memcpy(target, header, header_size)
-        if self.client:
-            xor_copy(target + header_size, payload, size, key)
-        else:
-            memcpy(target + header_size, payload, size)
-        self.write(frame)
-        return 0
-
-    cdef int eof_out(self) except -1:
-        self.write_eof()
-        return 0
-
-    # Input
-
-    @property
-    def state(self):
-        return STATES[self.ready_state]
-
-    @property
-    def fragments(self):
-        return bool(self.reader.fragments)
-
-    @fragments.setter
-    def fragments(self, bint value):
-        self.reader.fragments = value
-
-    @property
-    def frames_received(self):
-        return self.reader.frames_read
-
-    @property
-    def fragments_received(self):
-        return self.reader.fragments_read
-
-    @property
-    def bytes_received(self):
-        return self.reader.bytes_read
-
-    def open(self):
-        self.ready_state = OPEN
-
-    def receive(self, data):
-        cdef Py_buffer view
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
-            self.wire_bytes_received += view.len
-            if self.discarding:
-                return
-            if self.reader.position != self.reader.end:
-                self.reader.feed(data)
-            else:
-                self.reader.lend(<const uint8_t*> view.buf, view.len)
-            if not self.stopped:
-                self.process()
-        finally:
-            if self.discarding:
-                self.reader.position = self.reader.end
-            else:
-                self.reader.retain()
-            PyBuffer_Release(&view)
-
-    def receive_eof(self):
-        if self.ready_state != CLOSED:
-            self.discarding = True
-            self.eof_out()
-            self.end()
-
-    cdef int process(self) except -1:
-        """Deal with the frames of the input, until it ends or reading is stopped."""
-        cdef FrameReader reader = self.reader
-        cdef int opcode
-        while not self.stopped and not self.discarding:
-            item = self.postponed
-            if item is None:
-                try:
-                    if not reader.advance():
-                        return 0
-                except ProtocolError as error:
-                    item = error
-                else:
-                    opcode = reader.opcode
-                    data = reader.data
-                    reader.data = None
-                    if opcode <= BINARY:
-                        if reader.fin:
-                            self.messages_received += 1
-                        self.deliver(opcode, data, reader.fin)
-                        continue
-                    if opcode != CLOSE:
-                        if opcode == PING and self.ready_state == OPEN:
-                            self.answer(data)
-                        self.on_control(opcode, data)
-                        continue
-                    item = data
-            if not self.settled():
-                self.postponed = item
-                return 0
-            self.postponed = None
-            if self.discarding:
-                return 0
-            if isinstance(item, Close):
-                self.receive_close(item)
-            else:
-                self.fail_with(item)
-        return 0
-
-    cdef int receive_close(self, object close) except -1:
-        """Answer a close frame, or end the handshake that we began (RFC 6455 section 5.5.1)."""
-        self.discarding = True
-        self.close_received = close
-        if self.close_sent is None:
-            self.received_first = True
-            self.send_close(close)
-        self.on_control(CLOSE, close)
-        # The server closes the TCP connection first (RFC 6455 section 7.1.1).
-        if not self.client:
-            self.eof_out()
-        return 0
-
-    cdef int end(self) except -1:
-        self.ready_state = CLOSED
-        self.on_closed()
-        return 0
-
-    # Output
-
-    def message(self, data, *, binary=None, bint fin=True):
-        self.send_message(data, binary, fin)
-
-    def ping(self, data=b""):
-        self.send_control(PING, data)
-
-    def pong(self, data=b""):
-        self.send_control(PONG, data)
-
-    def close(self, code=1000, reason=""):
-        close = check_close(code, reason)
-        if self.ready_state == OPEN:
-            self.send_close(close)
-
-    def fail(self, error):
-        self.fail_with(error)
-
-    @property
-    def close_code(self):
-        if self.close_received is not None:
-            return self.close_received.code
-        return 1006 if self.ready_state == CLOSED else None
-
-    @property
-    def close_reason(self):
-        if self.close_received is not None:
-            return self.close_received.reason
-        return "" if self.ready_state == CLOSED else None
-
-    def closed_error(self):
-        error = connection_closed(self.close_received, self.close_sent, bool(self.received_first))
-        error.__cause__ = self.error
-        return error
-
-    cdef int fail_with(self, object error) except -1:
-        if self.discarding or self.ready_state == CLOSED:
-            return 0
-        self.discarding = True
-        self.error = error
-        if self.close_sent is None:
-            reason = str(error).encode()[:123].decode(errors="ignore")
-            self.send_close(Close(getattr(error, "close_code", 1011), reason))
-        self.eof_out()
-        return 0
-
-    cdef int send_message(self, object data, object binary, bint fin) except -1:
-        cdef const uint8_t* payload
-        cdef Py_ssize_t size
-        cdef int opcode
-        cdef int wire_opcode
-        cdef size_t fragment_size
-        cdef bint text = PyUnicode_Check(data)
-        if text:
-            payload = <const uint8_t*> PyUnicode_AsUTF8AndSize(data, &size)
-            opcode = BINARY if binary else TEXT
-            owner = None
-        else:
-            owner = data if type(data) is bytes else bytes(memoryview(data))
-            payload = <const uint8_t*> PyBytes_AS_STRING(owner)
-            size = PyBytes_GET_SIZE(owner)
-            opcode = TEXT if binary is False else BINARY
-            if opcode == TEXT and fin and not self.sending and not valid_utf8(owner):
-                raise ValueError("data sent as text must be valid UTF-8")
-        if self.ready_state != OPEN:
-            raise self.closed_error()
-        wire_opcode = opcode
-        if self.sending:
-            if self.sending != opcode and (text or binary is not None):
-                raise ConcurrencyError("cannot send another message before the last fragment")
-            wire_opcode = CONT
-        if self.options.fragment_size is not None:
-            fragment_size = self.options.fragment_size
-            while <size_t> size > fragment_size:
-                self.send_frame(wire_opcode, payload, fragment_size, False, None)
-                self.fragments_sent += 1
-                wire_opcode = CONT
-                payload += fragment_size
-                size -= fragment_size
-                owner = None
-        if fin:
-            self.messages_sent += 1
-            self.sending = 0
-        elif not self.sending:
-            self.sending = opcode
-        if not fin or wire_opcode == CONT:
-            self.fragments_sent += 1
-        self.send_frame(wire_opcode, payload, size, fin, owner)
-        return 0
-
-    cdef int send_control(self, int opcode, object data) except -1:
-        cdef bytes payload = data if type(data) is bytes else bytes(memoryview(data))
-        if len(payload) > 125:
-            raise ValueError("The data size must not be greater than 125 bytes")
-        if self.ready_state != OPEN:
-            raise self.closed_error()
-        self.send_bytes(opcode, payload, True)
-        return 0
-
-    cdef int send_close(self, object close) except -1:
-        cdef bytes payload = b""
-        self.close_sent = close
-        if close.code != 1005:
-            payload = close.code.to_bytes(2, "big") + close.reason.encode()
-        self.send_bytes(CLOSE, payload, True)
-        self.begin_closing()
-        return 0
-
-    cdef int begin_closing(self) except -1:
-        if self.ready_state != CLOSING:
-            self.ready_state = CLOSING
-            self.on_closing()
-        return 0
-
-    cdef int send_bytes(self, int opcode, bytes payload, bint fin) except -1:
-        return self.send_frame(
-            opcode,
-            <const uint8_t*> PyBytes_AS_STRING(payload),
-            PyBytes_GET_SIZE(payload),
-            fin,
-            payload,
-        )
-
-    cdef int send_frame(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
-    ) except -1:
-        self.frames_sent += 1
-        if opcode <= BINARY:
-            self.bytes_sent += size
-        self.wire_bytes_sent += (
-            size + (2 if size < 126 else 4 if size < 65536 else 10) + (4 if self.client else 0)
-        )
-        return self.emit(opcode, payload, size, fin, owner)
-
-
-cdef uint32_t make_key(Protocol protocol) except? 0:
-    if protocol.generate_mask is not None:
-        return read_key(protocol.generate_mask())
-    return next_masking_key()
-
-
-cdef object check_close(code, reason):
-    """Refuse what may not stand in a close frame (RFC 6455 section 7.4)."""
-    if not isinstance(reason, str):
-        raise TypeError(f"reason must be a str, not {type(reason).__name__}")
-    if code is None:
-        if reason:
-            raise ValueError("a close reason needs a code")
-        return Close(1005, "")
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise TypeError(f"code must be an int or None, not {type(code).__name__}")
-    if not is_close_code(code):
-        raise ValueError(
-            f"code must be 1000 to 1014 but not 1004 to 1006, or 3000 to 4999, not {code}"
-        )
-    if len(reason.encode()) > 123:
-        raise ValueError("reason must be at most 123 bytes of UTF-8")
-    return Close(int(code), reason)
-
-
 cdef class Connection(Protocol):
     def __init__(
         self, options, driver, loop, *, bint client, state=State.OPEN, generate_mask=None
@@ -463,7 +82,7 @@ cdef class Connection(Protocol):
         self.driver = driver
         self.loop = loop
         self.thread = PyThread_get_thread_ident()
-        self.queue = deque()
+        self.queue = MessageQueue()
         self.reading = True
         self.drains = []
         self.max_queue = -1 if options.max_queue is None else options.max_queue
@@ -510,7 +129,7 @@ cdef class Connection(Protocol):
         drains = self.drains
         self.drains = []
         for drain in drains:
-            self.wake(drain)
+            drain.wake(self.dispatching)
         self.go_on(WRITES_BLOCKED)
 
     def lost(self, error):
@@ -528,11 +147,11 @@ cdef class Connection(Protocol):
             self.error = NetworkError.wrap(error)
         self.end()
         if self.receiver is not None:
-            self.wake(self.receiver)
+            self.receiver.wake(self.dispatching)
         drains = self.drains
         self.drains = []
         for drain in drains:
-            self.wake(drain)
+            drain.wake(self.dispatching)
 
     def tick(self, double now):
         if now >= self.deadline:
@@ -549,14 +168,14 @@ cdef class Connection(Protocol):
         self.turn_messages = 0
         self.turn_bytes = 0
         try:
-            if self.message_listener is not None and self.queue:
+            if self.message_listener is not None and self.queue.count:
                 self.deliver_queue()
             if data is not None:
                 Protocol.receive(self, data)
             elif not self.stopped:
                 self.process()
-            if self.receiver is not None and (self.discarding or self.queue):
-                self.wake(self.receiver)
+            if self.receiver is not None and (self.discarding or self.queue.count):
+                self.receiver.wake(self.dispatching)
         finally:
             self.dispatching = nested
             self.flush()
@@ -564,7 +183,7 @@ cdef class Connection(Protocol):
             self.max_queue >= 0
             and self.receiver is None
             and self.close_sent is None
-            and len(self.queue) >= self.max_queue
+            and self.queue.count >= self.max_queue
         ):
             self.stopped |= QUEUE_FULL
         if not self.has_rest():
@@ -627,9 +246,9 @@ cdef class Connection(Protocol):
 
     cdef bint settled(self) except -1:
         """Wake the receiver before a close frame or an error is acted on."""
-        if self.receiver is None or not self.queue or not self.reading:
+        if self.receiver is None or not self.queue.count or not self.reading:
             return True
-        if self.wake(self.receiver):
+        if self.receiver.wake(self.dispatching):
             return True
         # The receiver runs in the next pass of the loop, and we go on behind it.
         self.schedule_turn()
@@ -641,7 +260,7 @@ cdef class Connection(Protocol):
         if self.ignore_messages:
             return 0
         listener = self.message_listener
-        if listener is not None and not self.queue:
+        if listener is not None and not self.queue.count:
             try:
                 listener(data, opcode != TEXT)
             except Exception as error:
@@ -651,7 +270,7 @@ cdef class Connection(Protocol):
             self.close_sent is not None
             and self.max_queue >= 0
             and self.receiver is None
-            and len(self.queue) >= self.max_queue
+            and self.queue.count >= self.max_queue
         ):
             # Reading goes on to find the peer's close frame, and nobody takes the messages.
             self.messages_dropped += 1
@@ -670,8 +289,8 @@ cdef class Connection(Protocol):
 
     cdef int deliver_queue(self) except -1:
         """Hand to a listener what came before it was attached."""
-        while self.queue and self.message_listener is not None and not self.stopped & BY_USER:
-            message = self.take_message()
+        while self.queue.count and self.message_listener is not None and not self.stopped & BY_USER:
+            message = self.queue.take_message()
             if message is None:
                 return 0
             try:
@@ -699,7 +318,7 @@ cdef class Connection(Protocol):
         self.deliver_soon()
 
     def deliver_soon(self):
-        if self.queue and self.message_listener is not None:
+        if self.queue.count and self.message_listener is not None:
             self.schedule_turn()
 
     @property
@@ -729,62 +348,10 @@ cdef class Connection(Protocol):
     def __anext__(self):
         return new_receive(self, None, True, False)
 
-    cdef object take_message(self):
-        """The next whole message of the queue, or None."""
-        queue = self.queue
-        while queue:
-            message = queue[0]
-            if type(message) is not tuple:
-                queue.popleft()
-                self.taken()
-                return message
-            if message[0] != CONT:
-                break
-            queue.popleft()  # the rest of a message that recv_streaming() gave up
-        for count, part in enumerate(queue, 1):
-            if part[2]:
-                parts = [queue.popleft() for _ in range(count)]
-                self.taken()
-                data = b"".join([data for _, data, _ in parts])
-                return data.decode() if parts[0][0] == TEXT else data
-        return None
-
-    cdef object take_fragment(self):
-        if not self.queue:
-            return None
-        message = self.queue.popleft()
-        self.taken()
-        if type(message) is tuple:
-            return message
-        return (TEXT if isinstance(message, str) else BINARY), message, True
-
     cdef int taken(self) except -1:
-        if self.stopped & QUEUE_FULL and len(self.queue) <= self.max_queue // 4:
+        if self.stopped & QUEUE_FULL and self.queue.count <= self.max_queue // 4:
             self.go_on(QUEUE_FULL)
         return 0
-
-    cdef bint wake(self, Waiter waiter) except -1:
-        """Resume the task that waits: True if it ran, False if it will."""
-        callback = waiter.callback
-        context = waiter.context
-        if callback is None:
-            return False
-        waiter.callback = None
-        if self.dispatching and context is not None and current_task(self.loop) is None:
-            # Straight from the dispatch, without a pass of the loop. It cannot be done where the
-            # task's context is in use: then the loop does it.
-            try:
-                PyContext_Enter(context)
-            except RuntimeError:
-                pass
-            else:
-                try:
-                    callback(waiter)
-                finally:
-                    PyContext_Exit(context)
-                return True
-        self.loop.call_soon(callback, waiter, context=context)
-        return False
 
     # Writing
 
@@ -869,7 +436,7 @@ cdef class Connection(Protocol):
             return False
         return recent or (
             self.dispatching
-            and (self.reader.position != self.reader.end or len(self.queue) > 0)
+            and (self.reader.position != self.reader.end or self.queue.count > 0)
         )
 
     cdef uint8_t* reserve(self, size_t size) except NULL:
@@ -984,89 +551,6 @@ cdef class Cork:
         self.connection.flush()
 
 
-cdef class Waiter:
-    # What a task waits for. It is its own iterator and follows the protocol of asyncio's futures:
-    # the task that awaits it gets the object itself, and registers its wake-up with
-    # add_done_callback; the value is made when the task runs again, so that a cancelled wait takes
-    # nothing with it.
-
-    cdef int begin(self) except -1:
-        """Refuse what cannot be waited for."""
-        return 0
-
-    cdef bint poll(self) except -1:
-        """Raise StopIteration with the result, or the error; or register and return."""
-        raise NotImplementedError
-
-    cdef int forget(self) except -1:
-        """Take the registration back."""
-        return 0
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if not self.waiting:
-            self.begin()
-        try:
-            self.poll()
-        except BaseException:
-            self.waiting = False
-            self.forget()
-            raise
-        self.waiting = True
-        self._asyncio_future_blocking = True
-        return self
-
-    def send(self, value):
-        return self.__next__()
-
-    def throw(self, typ, value=None, traceback=None):
-        self.close()
-        if value is None:
-            value = typ if isinstance(typ, BaseException) else typ()
-        raise value
-
-    def close(self):
-        if self.waiting:
-            self.waiting = False
-            self.forget()
-
-    # The part of asyncio.Future that a task uses
-
-    def get_loop(self):
-        return self.connection.loop
-
-    def add_done_callback(self, callback, *, context=None):
-        self.callback = callback
-        self.context = context
-
-    def remove_done_callback(self, callback):
-        count = int(self.callback is not None)
-        self.callback = None
-        return count
-
-    def cancel(self, msg=None):
-        if not self.waiting or self.cancelled is not None:
-            return False
-        self.cancelled = (msg,) if msg is not None else ()
-        callback = self.callback
-        self.callback = None
-        if callback is not None:
-            # Never at once: cancel() is called by other tasks.
-            self.connection.loop.call_soon(callback, self, context=self.context)
-        return True
-
-    def result(self):
-        if self.cancelled is not None:
-            arguments = self.cancelled
-            self.cancelled = None
-            raise CancelledError(*arguments)
-
-
 cdef class Receive(Waiter):
     cdef int begin(self) except -1:
         if self.connection.receiver is not None:
@@ -1079,12 +563,13 @@ cdef class Receive(Waiter):
 
     cdef bint poll(self) except -1:
         cdef Connection connection = self.connection
-        if connection.queue:
+        if connection.queue.count:
             if self.fragment:
-                message = connection.take_fragment()
+                message = connection.queue.take_fragment()
             else:
-                message = connection.take_message()
+                message = connection.queue.take_message()
             if message is not None:
+                connection.taken()
                 if self.decode is not None:
                     message = convert(message, self.decode)
                 raise StopIteration(message)
@@ -1124,6 +609,7 @@ cdef class Drain(Waiter):
 cdef Receive new_receive(Connection connection, object decode, bint iterating, bint fragment):
     cdef Receive receive = Receive.__new__(Receive)
     receive.connection = connection
+    receive.loop = connection.loop
     receive.decode = decode
     receive.iterating = iterating
     receive.fragment = fragment
@@ -1133,35 +619,8 @@ cdef Receive new_receive(Connection connection, object decode, bint iterating, b
 cdef Drain new_drain(Connection connection):
     cdef Drain drain = Drain.__new__(Drain)
     drain.connection = connection
+    drain.loop = connection.loop
     return drain
-
-
-cdef class Sent:
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        raise StopIteration
-
-    def send(self, value):
-        raise StopIteration
-
-    def throw(self, typ, value=None, traceback=None):
-        if value is None:
-            value = typ if isinstance(typ, BaseException) else typ()
-        raise value
-
-    def close(self):
-        pass
-
-
-SENT = Sent()
-
-Coroutine.register(Waiter)
-Coroutine.register(Sent)
 
 
 cdef object convert(object message, object decode):

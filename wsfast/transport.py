@@ -117,6 +117,8 @@ class TransportDriver(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.target.lost(exc)
+        # The connection keeps the driver, for its addresses; the other way would be a cycle.
+        self.target = None
 
     # From the connection
 

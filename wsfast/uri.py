@@ -141,7 +141,8 @@ def _split_unix_path(uri: str, authority: str | None, path: str) -> tuple[str, s
         raise InvalidURI(uri, "The URL's pathname is empty")
     if authority or not socket_path.startswith("/") or path[:1] not in ("", "/"):
         raise InvalidURI(uri, "Invalid URL: it is not of the form ws+unix:/path/of/socket:/path")
-    return _unescape(uri, socket_path), _escape(path or "/")
+    # With one slash: what starts with two would not be a path when it is written out again.
+    return "/" + _unescape(uri, socket_path.lstrip("/")), _escape(path or "/")
 
 
 def _split_userinfo(uri: str, userinfo: str) -> tuple[str, str]:

@@ -76,7 +76,7 @@ _STATUS_LINE = re.compile(
 _FIELDS = re.compile(rb"(?:%b++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n" % _TCHAR)
 _FIELD_NAME = re.compile(rb"%b++" % _TCHAR)
 _FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
-# The headers that say where a body ends; the value is still with its blanks.
+# The headers that say where a body ends; the value is still with the blanks behind it.
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*+([^\r]*+)", re.IGNORECASE)
 # RFC 9110 section 7.2, RFC 3986 section 3.2: a name, an IPv4 address or an IPv6 address in
 # brackets, and a port. Not "/", "?", "#", "@" and blanks, with which it could pass for more.
@@ -339,6 +339,14 @@ def _check_fields(head: bytes, start: int) -> None:
     raise InvalidMessage("the HTTP head has no blank line at its end")
 
 
+def _find_framing(head: bytes, start: int) -> list[tuple[bytes, bytes]]:
+    """The headers that say where a body ends, with their names in lower case.
+
+    They are judged before a library sees them, because each has an opinion of its own on them.
+    """
+    return [(name.lower(), value) for name, value in _FRAMING.findall(head, start - 2)]
+
+
 def _check_protocol(protocol: bytes) -> None:
     if protocol != b"HTTP/1.1":
         raise InvalidMessage(f"unsupported protocol; expected HTTP/1.1: {protocol.decode()}")
@@ -362,10 +370,10 @@ def parse_request(head: bytes) -> Request:
     _check_protocol(protocol)
     start = line.end()
     _check_fields(head, start)
-    for name, value in _FRAMING.findall(head, start - 2):
+    framing = _find_framing(head, start)
+    if framing not in ([], [(b"content-length", b"0")]):
         # What a proxy takes for a body must never become our frames.
-        if name.lower() != b"content-length" or value != b"0":
-            raise InvalidMessage("a WebSocket handshake cannot have a body")
+        raise InvalidMessage("a WebSocket handshake cannot have a body")
     headers = _parse_headers(head, start)
     host = _check_host(headers)
     path = str(target, "ascii")
@@ -415,14 +423,14 @@ def parse_response(head: bytes) -> Response:
     _check_protocol(protocol)
     start = line.end()
     _check_fields(head, start)
-    framing = _FRAMING.findall(head, start - 2)
+    framing = _find_framing(head, start)
     if len(framing) > 1:
         raise SecurityError("the response says more than once where its body ends")
     for name, value in framing:
         # int() would take "+5", "1_000" and digits of other scripts.
-        if name.lower() == b"content-length" and not _CONTENT_LENGTH.fullmatch(value):
+        if name == b"content-length" and not _CONTENT_LENGTH.fullmatch(value):
             raise SecurityError(f"invalid Content-Length header: {printable(value)}")
-        if name.lower() == b"transfer-encoding" and value != b"chunked":
+        if name == b"transfer-encoding" and value != b"chunked":
             raise SecurityError(f"unsupported Transfer-Encoding header: {printable(value)}")
     headers = _parse_headers(head, start)
     return Response(int(status_code), str(reason_phrase or b"", "iso-8859-1"), headers)

@@ -1,0 +1,63 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from ._parser cimport FrameReader
+
+
+cdef enum:
+    CONNECTING
+    OPEN
+    CLOSING
+    CLOSED
+
+# Above this size the payload is not copied behind its header.
+cdef enum:
+    COPY_LIMIT = 16384
+
+
+cdef class Protocol:
+    cdef readonly object options
+    cdef readonly bint client
+    cdef readonly object close_sent
+    cdef readonly object close_received
+    cdef readonly object error
+    cdef readonly uint64_t messages_received
+    cdef readonly uint64_t messages_sent
+    cdef readonly uint64_t frames_sent
+    cdef readonly uint64_t fragments_sent
+    cdef readonly uint64_t bytes_sent
+    cdef readonly uint64_t wire_bytes_received
+    cdef readonly uint64_t wire_bytes_sent
+
+    cdef FrameReader reader
+    cdef object generate_mask
+    cdef int ready_state
+    cdef int sending  # the opcode of the outgoing message under way
+    cdef bint received_first
+    cdef bint discarding
+    cdef int stopped  # why reading is stopped; 0 if it is not
+    cdef object postponed
+
+    # What subclasses in Python do by on_message, answer_ping, settle and write.
+    cdef int deliver(self, int opcode, object data, bint fin) except -1
+    cdef int answer(self, object data) except -1
+    cdef bint settled(self) except -1
+    cdef int emit(
+        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1
+    cdef int eof_out(self) except -1
+
+    cdef int process(self) except -1
+    cdef int receive_close(self, object close) except -1
+    cdef int end(self) except -1
+    cdef int fail_with(self, object error) except -1
+    cdef int send_message(self, object data, object binary, bint fin) except -1
+    cdef int send_frame(
+        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1
+    cdef int send_bytes(self, int opcode, bytes payload, bint fin) except -1
+    cdef int send_control(self, int opcode, object data) except -1
+    cdef int send_close(self, object close) except -1
+    cdef int begin_closing(self) except -1
+
+
+cdef uint32_t make_key(Protocol protocol) except? 0

@@ -1,0 +1,382 @@
+# The state machine of a connection after the opening handshake. The pure twin is
+# _pure/protocol.py; the documentation is in _protocol.pyi.
+#
+# Rules of this file:
+# 1. Everything that changes the state of a connection, and every rule of closing, of fragments and
+#    of order, is here. Drivers move bytes and users move messages; neither decides.
+# 2. It knows no socket, no clock and no event loop.
+# 3. User code runs only in deliver() (a listener) and settled() (a task). It may call anything:
+#    what was read from self before must be read again after.
+# 4. A close frame or an error is acted on only after what came before it was dealt with: see
+#    settled().
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.unicode cimport PyUnicode_Check
+from libc.string cimport memcpy
+
+from ._mask cimport next_masking_key, read_key, xor_copy
+from ._parser cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, FrameReader, write_header
+
+from ._mask import valid_utf8
+from .exceptions import ConcurrencyError, ProtocolError, connection_closed
+from .frames import Close, State, is_close_code
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+cdef tuple STATES = tuple(State)
+
+
+cdef class Protocol:
+    def __init__(self, options, *, bint client, state=State.OPEN, generate_mask=None):
+        self.options = options
+        self.client = client
+        self.ready_state = state
+        self.generate_mask = generate_mask
+        self.reader = FrameReader(
+            client=client,
+            max_size=options.max_size,
+            max_frame_size=options.max_frame_size,
+            max_fragments=options.max_fragments,
+        )
+
+    # Hooks
+
+    def on_message(self, opcode, data, fin):
+        pass
+
+    def on_control(self, opcode, data):
+        pass
+
+    def on_closing(self):
+        pass
+
+    def on_closed(self):
+        pass
+
+    def write(self, *buffers):
+        pass
+
+    def write_eof(self):
+        pass
+
+    def settle(self):
+        return True
+
+    def answer_ping(self, data):
+        self.send_bytes(PONG, data, True)
+
+    cdef int deliver(self, int opcode, object data, bint fin) except -1:
+        self.on_message(opcode, data, bool(fin))
+        return 0
+
+    cdef int answer(self, object data) except -1:
+        self.answer_ping(data)
+        return 0
+
+    cdef bint settled(self) except -1:
+        return self.settle()
+
+    cdef int emit(
+        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1:
+        """Write a frame. `owner` is the bytes that payload points into, or None."""
+        cdef uint8_t header[MAX_HEADER]
+        cdef uint32_t key = 0
+        cdef size_t header_size = write_header(header, opcode, size, fin, 0, self.client)
+        cdef uint8_t* target
+        if self.client:
+            key = make_key(self)
+            memcpy(header + header_size, &key, 4)
+            header_size += 4
+        elif size > COPY_LIMIT:
+            if owner is None:
+                owner = PyBytes_FromStringAndSize(<const char*> payload, size)
+            self.write(PyBytes_FromStringAndSize(<char*> header, header_size), owner)
+            return 0
+        frame = PyBytes_FromStringAndSize(NULL, header_size + size)
+        target = <uint8_t*> PyBytes_AS_STRING(frame)
+        memcpy(target, header, header_size)
+        if self.client:
+            xor_copy(target + header_size, payload, size, key)
+        else:
+            memcpy(target + header_size, payload, size)
+        self.write(frame)
+        return 0
+
+    cdef int eof_out(self) except -1:
+        self.write_eof()
+        return 0
+
+    # Input
+
+    @property
+    def state(self):
+        return STATES[self.ready_state]
+
+    @property
+    def fragments(self):
+        return bool(self.reader.fragments)
+
+    @fragments.setter
+    def fragments(self, bint value):
+        self.reader.fragments = value
+
+    @property
+    def frames_received(self):
+        return self.reader.frames_read
+
+    @property
+    def fragments_received(self):
+        return self.reader.fragments_read
+
+    @property
+    def bytes_received(self):
+        return self.reader.bytes_read
+
+    def open(self):
+        self.ready_state = OPEN
+
+    def receive(self, data):
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.wire_bytes_received += view.len
+            if self.discarding:
+                return
+            if self.reader.position != self.reader.end:
+                self.reader.feed(data)
+            else:
+                self.reader.lend(<const uint8_t*> view.buf, view.len)
+            if not self.stopped:
+                self.process()
+        finally:
+            if self.discarding:
+                self.reader.position = self.reader.end
+            else:
+                self.reader.retain()
+            PyBuffer_Release(&view)
+
+    def receive_eof(self):
+        if self.ready_state != CLOSED:
+            self.discarding = True
+            self.eof_out()
+            self.end()
+
+    cdef int process(self) except -1:
+        """Deal with the frames of the input, until it ends or reading is stopped."""
+        cdef FrameReader reader = self.reader
+        cdef int opcode
+        while not self.stopped and not self.discarding:
+            item = self.postponed
+            if item is None:
+                try:
+                    if not reader.advance():
+                        return 0
+                except ProtocolError as error:
+                    item = error
+                else:
+                    opcode = reader.opcode
+                    data = reader.data
+                    reader.data = None
+                    if opcode <= BINARY:
+                        if reader.fin:
+                            self.messages_received += 1
+                        self.deliver(opcode, data, reader.fin)
+                        continue
+                    if opcode != CLOSE:
+                        if opcode == PING and self.ready_state == OPEN:
+                            self.answer(data)
+                        self.on_control(opcode, data)
+                        continue
+                    item = data
+            if not self.settled():
+                self.postponed = item
+                return 0
+            self.postponed = None
+            if self.discarding:
+                return 0
+            if isinstance(item, Close):
+                self.receive_close(item)
+            else:
+                self.fail_with(item)
+        return 0
+
+    cdef int receive_close(self, object close) except -1:
+        """Answer a close frame, or end the handshake that we began (RFC 6455 section 5.5.1)."""
+        self.discarding = True
+        self.close_received = close
+        if self.close_sent is None:
+            self.received_first = True
+            self.send_close(close)
+        self.on_control(CLOSE, close)
+        # The server closes the TCP connection first (RFC 6455 section 7.1.1).
+        if not self.client:
+            self.eof_out()
+        return 0
+
+    cdef int end(self) except -1:
+        self.ready_state = CLOSED
+        self.on_closed()
+        return 0
+
+    # Output
+
+    def message(self, data, *, binary=None, bint fin=True):
+        self.send_message(data, binary, fin)
+
+    def ping(self, data=b""):
+        self.send_control(PING, data)
+
+    def pong(self, data=b""):
+        self.send_control(PONG, data)
+
+    def close(self, code=1000, reason=""):
+        close = check_close(code, reason)
+        if self.ready_state == OPEN:
+            self.send_close(close)
+
+    def fail(self, error):
+        self.fail_with(error)
+
+    @property
+    def close_code(self):
+        if self.close_received is not None:
+            return self.close_received.code
+        return 1006 if self.ready_state == CLOSED else None
+
+    @property
+    def close_reason(self):
+        if self.close_received is not None:
+            return self.close_received.reason
+        return "" if self.ready_state == CLOSED else None
+
+    def closed_error(self):
+        error = connection_closed(self.close_received, self.close_sent, bool(self.received_first))
+        error.__cause__ = self.error
+        return error
+
+    cdef int fail_with(self, object error) except -1:
+        if self.discarding or self.ready_state == CLOSED:
+            return 0
+        self.discarding = True
+        self.error = error
+        if self.close_sent is None:
+            reason = str(error).encode()[:123].decode(errors="ignore")
+            self.send_close(Close(getattr(error, "close_code", 1011), reason))
+        self.eof_out()
+        return 0
+
+    cdef int send_message(self, object data, object binary, bint fin) except -1:
+        cdef const uint8_t* payload
+        cdef Py_ssize_t size
+        cdef int opcode
+        cdef int wire_opcode
+        cdef size_t fragment_size
+        cdef bint text = PyUnicode_Check(data)
+        if text:
+            payload = <const uint8_t*> PyUnicode_AsUTF8AndSize(data, &size)
+            opcode = BINARY if binary else TEXT
+            owner = None
+        else:
+            owner = data if type(data) is bytes else bytes(memoryview(data))
+            payload = <const uint8_t*> PyBytes_AS_STRING(owner)
+            size = PyBytes_GET_SIZE(owner)
+            opcode = TEXT if binary is False else BINARY
+            if opcode == TEXT and fin and not self.sending and not valid_utf8(owner):
+                raise ValueError("data sent as text must be valid UTF-8")
+        if self.ready_state != OPEN:
+            raise self.closed_error()
+        wire_opcode = opcode
+        if self.sending:
+            if self.sending != opcode and (text or binary is not None):
+                raise ConcurrencyError("cannot send another message before the last fragment")
+            wire_opcode = CONT
+        if self.options.fragment_size is not None:
+            fragment_size = self.options.fragment_size
+            while <size_t> size > fragment_size:
+                self.send_frame(wire_opcode, payload, fragment_size, False, None)
+                self.fragments_sent += 1
+                wire_opcode = CONT
+                payload += fragment_size
+                size -= fragment_size
+                owner = None
+        if fin:
+            self.messages_sent += 1
+            self.sending = 0
+        elif not self.sending:
+            self.sending = opcode
+        if not fin or wire_opcode == CONT:
+            self.fragments_sent += 1
+        self.send_frame(wire_opcode, payload, size, fin, owner)
+        return 0
+
+    cdef int send_control(self, int opcode, object data) except -1:
+        cdef bytes payload = data if type(data) is bytes else bytes(memoryview(data))
+        if len(payload) > 125:
+            raise ValueError("The data size must not be greater than 125 bytes")
+        if self.ready_state != OPEN:
+            raise self.closed_error()
+        self.send_bytes(opcode, payload, True)
+        return 0
+
+    cdef int send_close(self, object close) except -1:
+        cdef bytes payload = b""
+        self.close_sent = close
+        if close.code != 1005:
+            payload = close.code.to_bytes(2, "big") + close.reason.encode()
+        self.send_bytes(CLOSE, payload, True)
+        self.begin_closing()
+        return 0
+
+    cdef int begin_closing(self) except -1:
+        if self.ready_state != CLOSING:
+            self.ready_state = CLOSING
+            self.on_closing()
+        return 0
+
+    cdef int send_bytes(self, int opcode, bytes payload, bint fin) except -1:
+        return self.send_frame(
+            opcode,
+            <const uint8_t*> PyBytes_AS_STRING(payload),
+            PyBytes_GET_SIZE(payload),
+            fin,
+            payload,
+        )
+
+    cdef int send_frame(
+        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1:
+        self.frames_sent += 1
+        if opcode <= BINARY:
+            self.bytes_sent += size
+        self.wire_bytes_sent += (
+            size + (2 if size < 126 else 4 if size < 65536 else 10) + (4 if self.client else 0)
+        )
+        return self.emit(opcode, payload, size, fin, owner)
+
+
+cdef uint32_t make_key(Protocol protocol) except? 0:
+    if protocol.generate_mask is not None:
+        return read_key(protocol.generate_mask())
+    return next_masking_key()
+
+
+cdef object check_close(code, reason):
+    """Refuse what may not stand in a close frame (RFC 6455 section 7.4)."""
+    if not isinstance(reason, str):
+        raise TypeError(f"reason must be a str, not {type(reason).__name__}")
+    if code is None:
+        if reason:
+            raise ValueError("a close reason needs a code")
+        return Close(1005, "")
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"code must be an int or None, not {type(code).__name__}")
+    if not is_close_code(code):
+        raise ValueError(
+            f"code must be 1000 to 1014 but not 1004 to 1006, or 3000 to 4999, not {code}"
+        )
+    if len(reason.encode()) > 123:
+        raise ValueError("reason must be at most 123 bytes of UTF-8")
+    return Close(int(code), reason)

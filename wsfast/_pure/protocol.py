@@ -1,0 +1,333 @@
+"""The pure twin of `wsfast._protocol`: the same machine, the same answers. See `_protocol.pyi`.
+
+The rules of the file are those at the top of `_protocol.pyx`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import ConcurrencyError, ProtocolError, connection_closed
+from ..frames import Close, State, is_close_code
+from .mask import masking_key, valid_utf8, xor
+from .parser import BINARY, CLOSE, CONT, PING, PONG, TEXT, FrameReader, encode_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..options import Options
+
+__all__ = ["Protocol"]
+
+OPEN = State.OPEN
+CLOSING = State.CLOSING
+CLOSED = State.CLOSED
+
+# Above this size the payload is not copied behind its header.
+COPY_LIMIT = 16384
+
+
+class Protocol:
+    """The WebSocket protocol after the opening handshake, without any I/O."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        client: bool,
+        state: State = OPEN,
+        generate_mask: Callable[[], bytes] | None = None,
+    ) -> None:
+        self.options = options
+        self.client = client
+        self.state = state
+        self.close_sent: Close | None = None
+        self.close_received: Close | None = None
+        self.error: BaseException | None = None
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.frames_sent = 0
+        self.fragments_sent = 0
+        self.bytes_sent = 0
+        self.wire_bytes_received = 0
+        self.wire_bytes_sent = 0
+
+        self._generate_mask = generate_mask or masking_key
+        self._reader = FrameReader(
+            client=client,
+            max_size=options.max_size,
+            max_frame_size=options.max_frame_size,
+            max_fragments=options.max_fragments,
+        )
+        self._received_first = False
+        self._sending = 0
+        self._postponed: Close | ProtocolError | None = None
+        self._discarding = False
+        self._stopped = 0
+
+    # Hooks
+
+    def on_message(self, opcode: int, data: str | bytes, fin: bool) -> None:
+        """A message came, or in fragment mode a frame of it."""
+
+    def on_control(self, opcode: int, data: bytes | Close) -> None:
+        """A ping, a pong or a close frame came and was answered."""
+
+    def on_closing(self) -> None:
+        """The closing begins, from either side; the close frame, if any, has left."""
+
+    def on_closed(self) -> None:
+        """The connection is closed."""
+
+    def write(self, *buffers: bytes) -> None:
+        """A frame goes out."""
+
+    def write_eof(self) -> None:
+        """Nothing more goes out, and what comes in is of no interest."""
+
+    def settle(self) -> bool:
+        """Let what came before a close frame or an error be dealt with."""
+        return True
+
+    def answer_ping(self, data: bytes) -> None:
+        """Send the pong for a ping."""
+        self._send_frame(PONG, data, True)
+
+    # Input
+
+    @property
+    def fragments(self) -> bool:
+        """Whether every data frame is delivered by itself."""
+        return self._reader.fragments
+
+    @fragments.setter
+    def fragments(self, value: bool) -> None:
+        self._reader.fragments = value
+
+    @property
+    def frames_received(self) -> int:
+        """How many frames came."""
+        return self._reader.frames_read
+
+    @property
+    def fragments_received(self) -> int:
+        """How many frames of fragmented messages came."""
+        return self._reader.fragments_read
+
+    @property
+    def bytes_received(self) -> int:
+        """How many bytes of payload came."""
+        return self._reader.bytes_read
+
+    def open(self) -> None:
+        """The opening handshake is done."""
+        self.state = OPEN
+
+    def receive(self, data: Any) -> None:
+        """Take bytes from the peer."""
+        self.wire_bytes_received += len(data)
+        if self._discarding:
+            return
+        self._reader.feed(data)
+        if not self._stopped:
+            self._process()
+
+    def receive_eof(self) -> None:
+        """Take the end of the peer's stream."""
+        if self.state is not CLOSED:
+            self._discarding = True
+            self.write_eof()
+            self._end()
+
+    def _process(self) -> None:
+        """Deal with the frames of the input, until it ends or reading is stopped."""
+        reader = self._reader
+        while not self._stopped and not self._discarding:
+            item: Any = self._postponed
+            if item is None:
+                try:
+                    frame = reader.next()
+                except ProtocolError as error:
+                    item = error
+                else:
+                    if frame is None:
+                        return
+                    opcode, data, fin = frame
+                    if opcode <= BINARY:
+                        if fin:
+                            self.messages_received += 1
+                        self.on_message(opcode, data, fin)  # type: ignore[arg-type]
+                        continue
+                    if opcode != CLOSE:
+                        if opcode == PING and self.state is OPEN:
+                            self.answer_ping(data)  # type: ignore[arg-type]
+                        self.on_control(opcode, data)  # type: ignore[arg-type]
+                        continue
+                    item = data
+            if not self.settle():
+                self._postponed = item
+                return
+            self._postponed = None
+            if self._discarding:
+                return
+            if isinstance(item, Close):
+                self._receive_close(item)
+            else:
+                self.fail(item)
+
+    def _receive_close(self, close: Close) -> None:
+        """Answer a close frame, or end the handshake that we began (RFC 6455 section 5.5.1)."""
+        self._discarding = True
+        self.close_received = close
+        if self.close_sent is None:
+            self._received_first = True
+            self._send_close(close)
+        self.on_control(CLOSE, close)
+        # The server closes the TCP connection first (RFC 6455 section 7.1.1).
+        if not self.client:
+            self.write_eof()
+
+    def _end(self) -> None:
+        self.state = CLOSED
+        self.on_closed()
+
+    # Output
+
+    def message(self, data: Any, *, binary: bool | None = None, fin: bool = True) -> None:
+        """Send a message, or a fragment of one."""
+        payload: bytes
+        if isinstance(data, str):
+            payload = data.encode()
+            opcode = BINARY if binary else TEXT
+        else:
+            payload = data if type(data) is bytes else bytes(memoryview(data))
+            opcode = TEXT if binary is False else BINARY
+            if opcode == TEXT and fin and not self._sending and not valid_utf8(payload):
+                raise ValueError("data sent as text must be valid UTF-8")
+        if self.state is not OPEN:
+            raise self.closed_error()
+        if self._sending:
+            if self._sending != opcode and (binary is not None or isinstance(data, str)):
+                raise ConcurrencyError("cannot send another message before the last fragment")
+            wire_opcode = CONT
+        else:
+            wire_opcode = opcode
+        fragment_size = self.options.fragment_size
+        if fragment_size is not None and len(payload) > fragment_size:
+            first = fragment_size * ((len(payload) - 1) // fragment_size)
+            for start in range(0, first, fragment_size):
+                self._send_frame(wire_opcode, payload[start : start + fragment_size], False)
+                self.fragments_sent += 1
+                wire_opcode = CONT
+            payload = payload[first:]
+        if fin:
+            self.messages_sent += 1
+            self._sending = 0
+        elif not self._sending:
+            self._sending = opcode
+        if not fin or wire_opcode == CONT:
+            self.fragments_sent += 1
+        self._send_frame(wire_opcode, payload, fin)
+
+    def ping(self, data: bytes = b"") -> None:
+        """Send a ping frame."""
+        self._send_control(PING, data)
+
+    def pong(self, data: bytes = b"") -> None:
+        """Send a pong frame."""
+        self._send_control(PONG, data)
+
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Begin the closing handshake."""
+        close = check_close(code, reason)
+        if self.state is OPEN:
+            self._send_close(close)
+
+    def fail(self, error: BaseException) -> None:
+        """End the connection because of an error, which says what to tell the peer."""
+        if self._discarding or self.state is CLOSED:
+            return
+        self._discarding = True
+        self.error = error
+        if self.close_sent is None:
+            reason = str(error).encode()[:123].decode(errors="ignore")
+            self._send_close(Close(getattr(error, "close_code", 1011), reason))
+        self.write_eof()
+
+    @property
+    def close_code(self) -> int | None:
+        """The received close code."""
+        if self.close_received is not None:
+            return self.close_received.code
+        return 1006 if self.state is CLOSED else None
+
+    @property
+    def close_reason(self) -> str | None:
+        """The received close reason."""
+        if self.close_received is not None:
+            return self.close_received.reason
+        return "" if self.state is CLOSED else None
+
+    def closed_error(self) -> Exception:
+        """The exception for how the connection ended, or is ending."""
+        error = connection_closed(self.close_received, self.close_sent, self._received_first)
+        error.__cause__ = self.error
+        return error
+
+    def _send_control(self, opcode: int, data: Any) -> None:
+        payload = data if type(data) is bytes else bytes(memoryview(data))
+        if len(payload) > 125:
+            raise ValueError("The data size must not be greater than 125 bytes")
+        if self.state is not OPEN:
+            raise self.closed_error()
+        self._send_frame(opcode, payload, True)
+
+    def _begin_closing(self) -> None:
+        if self.state is not CLOSING:
+            self.state = CLOSING
+            self.on_closing()
+
+    def _send_close(self, close: Close) -> None:
+        self.close_sent = close
+        payload = b""
+        if close.code != 1005:
+            payload = close.code.to_bytes(2, "big") + close.reason.encode()
+        self._send_frame(CLOSE, payload, True)
+        self._begin_closing()
+
+    def _send_frame(self, opcode: int, payload: bytes, fin: bool) -> None:
+        size = len(payload)
+        self.frames_sent += 1
+        if opcode <= BINARY:
+            self.bytes_sent += size
+        if self.client:
+            key = self._generate_mask()
+            frame = encode_header(opcode, size, fin, 0, True) + key + xor(payload, key, size)
+            self.wire_bytes_sent += len(frame)
+            self.write(frame)
+            return
+        header = encode_header(opcode, size, fin, 0, False)
+        self.wire_bytes_sent += len(header) + size
+        if size > COPY_LIMIT:
+            self.write(header, payload)
+        else:
+            self.write(header + payload)
+
+
+def check_close(code: Any, reason: Any) -> Close:
+    """Refuse what may not stand in a close frame (RFC 6455 section 7.4)."""
+    if not isinstance(reason, str):
+        raise TypeError(f"reason must be a str, not {type(reason).__name__}")
+    if code is None:
+        if reason:
+            raise ValueError("a close reason needs a code")
+        return Close(1005, "")
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"code must be an int or None, not {type(code).__name__}")
+    if not is_close_code(code):
+        raise ValueError(
+            f"code must be 1000 to 1014 but not 1004 to 1006, or 3000 to 4999, not {code}"
+        )
+    if len(reason.encode()) > 123:
+        raise ValueError("reason must be at most 123 bytes of UTF-8")
+    return Close(int(code), reason)

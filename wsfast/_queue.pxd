@@ -1,0 +1,15 @@
+from cpython.object cimport PyObject
+
+
+cdef class MessageQueue:
+    cdef PyObject** ring
+    cdef Py_ssize_t capacity  # a power of two, or 0
+    cdef Py_ssize_t first
+    cdef Py_ssize_t count
+
+    cpdef int append(self, object item) except -1
+    cpdef object take_message(self)
+    cpdef object take_fragment(self)
+    cpdef int clear(self) except -1
+    cdef object item(self, Py_ssize_t index)
+    cdef object pop(self)

@@ -1,0 +1,87 @@
+# The messages that wait for recv(). The pure twin is _pure/queue.py; the documentation is in
+# _queue.pyi.
+#
+# A message is its str or bytes. A fragment, in fragment mode, is a tuple of opcode, data and fin.
+# An empty queue has no memory: most connections never have a message waiting.
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from ._parser cimport BINARY, CONT, TEXT
+
+
+cdef class MessageQueue:
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            Py_DECREF(<object> self.ring[(self.first + i) & (self.capacity - 1)])
+        PyMem_Free(self.ring)
+
+    def __len__(self):
+        return self.count
+
+    cpdef int append(self, object item) except -1:
+        cdef PyObject** ring
+        cdef Py_ssize_t capacity
+        cdef Py_ssize_t i
+        if self.count == self.capacity:
+            capacity = 2 * self.capacity if self.capacity else 4
+            ring = <PyObject**> PyMem_Malloc(capacity * sizeof(PyObject*))
+            if ring is NULL:
+                raise MemoryError
+            for i in range(self.count):
+                ring[i] = self.ring[(self.first + i) & (self.capacity - 1)]
+            PyMem_Free(self.ring)
+            self.ring = ring
+            self.capacity = capacity
+            self.first = 0
+        Py_INCREF(item)
+        self.ring[(self.first + self.count) & (self.capacity - 1)] = <PyObject*> item
+        self.count += 1
+        return 0
+
+    cdef object item(self, Py_ssize_t index):
+        return <object> self.ring[(self.first + index) & (self.capacity - 1)]
+
+    cdef object pop(self):
+        item = <object> self.ring[self.first]
+        Py_DECREF(item)  # the queue's reference; `item` has its own
+        self.count -= 1
+        if self.count:
+            self.first = (self.first + 1) & (self.capacity - 1)
+        else:
+            PyMem_Free(self.ring)
+            self.ring = NULL
+            self.capacity = 0
+            self.first = 0
+        return item
+
+    cpdef object take_message(self):
+        cdef Py_ssize_t i
+        while self.count:
+            item = self.item(0)
+            if type(item) is not tuple:
+                return self.pop()
+            if item[0] != CONT:
+                break
+            self.pop()  # the rest of a message that recv_streaming() gave up
+        for i in range(self.count):
+            if self.item(i)[2]:
+                parts = [self.pop() for _ in range(i + 1)]
+                data = b"".join([part[1] for part in parts])
+                return data.decode() if parts[0][0] == TEXT else data
+        return None
+
+    cpdef object take_fragment(self):
+        if not self.count:
+            return None
+        item = self.pop()
+        if type(item) is tuple:
+            return item
+        return (TEXT if isinstance(item, str) else BINARY), item, True
+
+    cpdef int clear(self) except -1:
+        while self.count:
+            self.pop()
+        return 0

@@ -1,0 +1,12 @@
+cdef class Waiter:
+    cdef public bint _asyncio_future_blocking
+    cdef object loop
+    cdef object callback
+    cdef object context
+    cdef object cancelled
+    cdef bint waiting
+
+    cdef int begin(self) except -1
+    cdef bint poll(self) except -1
+    cdef int forget(self) except -1
+    cdef bint wake(self, bint directly) except -1
