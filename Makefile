@@ -13,7 +13,7 @@ GROUP = $(BIN)/python -m pip install -qq --group
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint format types coverage differential growth bench interop compliance wheels clean
+.PHONY: help build run test lint format types coverage differential growth load bench interop compliance wheels clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,7 +43,8 @@ format: $(BUILT) $(VENV)/.lint ## rewrite the sources with ruff
 
 types: $(BUILT) $(VENV)/.lint ## mypy --strict, and the .pyi files against the modules
 	@$(BIN)/mypy
-	@$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases --allowlist tools/stubtest-allowlist.txt $(PYX:wsfast/%.pyx=wsfast.%)
+	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases \
+		--allowlist tools/stubtest-allowlist.txt $(PYX:wsfast/%.pyx=wsfast.%)
 
 coverage: $(BUILT) $(VENV)/.test ## branch coverage of both backends, with a floor
 	@$(BIN)/coverage erase
@@ -55,6 +56,9 @@ differential: $(BUILT) $(VENV)/.test ## compare the backends on 100,000 random s
 
 growth: $(BUILT) $(VENV)/.test ## check that time and memory grow linearly
 	@for backend in $(BACKENDS); do $(BIN)/python -m pytest -m growth --timeout=0 --backend=$$backend tests/growth || exit 1; done
+
+load: $(BUILT) $(VENV)/.test ## check that 5,000 connections at once lose and leave nothing
+	@for backend in $(BACKENDS); do $(BIN)/python -m pytest --backend=$$backend tests/load $(ARGS) || exit 1; done
 
 bench: $(BUILT) $(VENV)/.bench ## micro-benchmarks of both backends
 	@$(BIN)/python bench/micro.py $(ARGS)

@@ -8,7 +8,6 @@ import wsfast
 
 # Cases 9.1.6 and 9.2.6 send messages of exactly 16 MiB, and want them back.
 OPTIONS = {
-    "compression": None,
     "max_size": 2**24,
     "max_write_buffer": 2**25,
     "ping_interval": None,

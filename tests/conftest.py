@@ -26,6 +26,12 @@ def pytest_configure(config):
 
         if backend != wsfast.BACKEND:
             pytest.exit(f"the {backend} backend is not available; run `make build`", returncode=4)
+    if config.getoption("--loop") == "uvloop":
+        import uvloop
+
+        # The first loop of a process opens a pipe for signals that stays open.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(asyncio.sleep(0))
 
 
 def run_async(function, arguments, config):

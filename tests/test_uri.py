@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wsfast.exceptions import InvalidURI
 from wsfast.uri import WebSocketURI, parse_uri
@@ -96,6 +98,7 @@ def test_the_name_of_a_host_may_be_in_any_script(host, ascii_host):
         ("ws+unix:/tmp/a.sock:/chat?b=c:d", "/tmp/a.sock", "/chat?b=c:d"),
         ("ws+unix:/tmp/a.sock?b", "/tmp/a.sock", "/?b"),
         ("ws+unix:/tmp/a%3Ab%20c:/d:e", "/tmp/a:b c", "/d:e"),
+        ("ws+unix:////tmp/a.sock", "/tmp/a.sock", "/"),
         ("WS+UNIX:///tmp/a.sock:/\xfc", "/tmp/a.sock", "/%C3%BC"),
     ],
 )
@@ -228,3 +231,29 @@ def test_the_text_of_an_address_is_in_normal_form_and_without_credentials():
     assert str(parse_uri("https://[::1]:8443/")) == "wss://[::1]:8443/"
     assert str(parse_uri("ws+unix:/tmp/a%20b?c")) == "ws+unix:/tmp/a%20b:/?c"
     assert "secret" not in repr(parse_uri("ws://user:secret@localhost/"))
+
+
+PARTS = st.lists(
+    st.one_of(
+        st.sampled_from(["ws:", "ws+unix:", "//", ":", "@", "[", "]", "?", "%41", "a", "1", "."])
+    )
+    | st.text(max_size=3),
+    max_size=10,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(parts=PARTS)
+def test_whatever_is_parsed_only_invalid_uri_is_raised_and_the_result_is_stable(parts):
+    try:
+        uri = parse_uri("".join(parts))
+    except InvalidURI:
+        return
+    assert f"{uri.host_header}{uri.resource_name}".isascii()
+    again = parse_uri(str(uri))
+    assert (again.host, again.port, again.resource_name, again.unix_path) == (
+        uri.host,
+        uri.port,
+        uri.resource_name,
+        uri.unix_path,
+    )

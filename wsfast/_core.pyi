@@ -7,6 +7,7 @@ from typing import Any
 from typing_extensions import Buffer
 
 from ._protocol import Protocol
+from ._waiter import SENT as SENT
 from ._waiter import Waiter
 from .awaitables import Operation
 from .frames import State

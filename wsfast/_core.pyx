@@ -9,13 +9,13 @@
 #    reader, and comes before what the socket has.
 # 4. A waiter's callback is dropped only when it was called: a task that is not woken hangs.
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from ._mask cimport xor_copy
-from ._parser cimport BINARY, CONT, MAX_HEADER, PONG, TEXT, write_header
+from ._parser cimport CONT, MAX_HEADER, PONG, TEXT, write_header
 from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
 from ._queue cimport MessageQueue
 from ._waiter cimport Waiter

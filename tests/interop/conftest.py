@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-import wsfast
+# wsfast is imported where it is used: this file is read before `--backend` has picked one.
 
 HERE = Path(__file__).parent
 START_TIMEOUT = 30
@@ -90,15 +90,19 @@ def run_peer():
 @pytest.fixture(scope="session")
 def wsfast_serve():
     """A context manager for a `wsfast serve` process, on the backend of the tests."""
+    import wsfast
 
     @contextlib.contextmanager
-    def serve(*arguments, **options):
+    def serve(*arguments, path=None):
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         environment.pop("WSFAST_PURE", None)
         if wsfast.BACKEND == "pure":
             environment["WSFAST_PURE"] = "1"
+        if path is not None:
+            paths = [str(path), environment.get("PYTHONPATH")]
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         command = [sys.executable, "-m", "wsfast", "serve", "--host", "127.0.0.1", "--port", "0"]
-        with running([*command, *arguments], env=environment, **options) as peer:
+        with running([*command, *arguments], env=environment) as peer:
             yield peer.wait_for(r"http://127\.0\.0\.1:(\d+)")[1]
 
     return serve
@@ -107,6 +111,7 @@ def wsfast_serve():
 @pytest.fixture(scope="session")
 def serving():
     """An async context manager for a wsfast server in the test's loop; gives its address."""
+    import wsfast
 
     @contextlib.asynccontextmanager
     async def serve(handler, **options):

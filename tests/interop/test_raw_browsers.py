@@ -132,6 +132,26 @@ async def test_a_frame_right_behind_the_request_is_answered(serving):
         serving(echo) as url,
         connection(url) as (reader, writer),
     ):
-        writer.write(request + client_frame(0x82, b"early") + client_frame(0x88, b""))
+        writer.write(request + client_frame(0x82, b"early"))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-        assert await reader.read() == b"\x82\x05early" + b"\x88\x00"
+        assert await reader.readexactly(7) == b"\x82\x05early"
+        writer.write(client_frame(0x88, b""))
+        assert await reader.read() == b"\x88\x00"
+
+
+async def test_a_whole_conversation_in_one_piece_is_answered_in_order(serving):
+    request = FIREFOX.format(key=KEY).replace("\n", "\r\n").encode() + b"\r\n"
+    async with (
+        asyncio.timeout(TIMEOUT),
+        serving(echo) as url,
+        connection(url) as (reader, writer),
+    ):
+        frames = client_frame(0x82, b"early") + client_frame(0x89, b"?") + client_frame(0x88, b"")
+        writer.write(request + frames)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        # A pong may overtake a reply, but not the close frame.
+        answer = await reader.read()
+        assert answer in (
+            b"\x82\x05early" + b"\x8a\x01?" + b"\x88\x00",
+            b"\x8a\x01?" + b"\x82\x05early" + b"\x88\x00",
+        )

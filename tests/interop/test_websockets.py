@@ -59,7 +59,7 @@ async def test_an_asyncio_server_echoes_every_length_form(payload):
     async with (
         asyncio.timeout(TIMEOUT),
         asyncio_server(echo, compression=None) as url,
-        wsfast.connect(url, compression=None) as ws,
+        wsfast.connect(url) as ws,
     ):
         for message in messages(payload):
             await ws.send(message)
@@ -69,7 +69,7 @@ async def test_an_asyncio_server_echoes_every_length_form(payload):
 async def test_a_threading_server_echoes_every_length_form(payload):
     async with asyncio.timeout(TIMEOUT):
         with thread_server(echo_in_thread, compression=None) as url:
-            async with wsfast.connect(url, compression=None) as ws:
+            async with wsfast.connect(url) as ws:
                 for message in messages(payload):
                     await ws.send(message)
                     assert await ws.recv() == message
@@ -85,7 +85,7 @@ async def test_fragments_go_both_ways_with_an_asyncio_server():
     async with (
         asyncio.timeout(TIMEOUT),
         asyncio_server(handler, compression=None) as url,
-        wsfast.connect(url, compression=None) as ws,
+        wsfast.connect(url) as ws,
     ):
         await ws.send(["one, ", "", "two"])
         assert await ws.recv() == "three, four"

@@ -1,287 +1,20 @@
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wsfast.exceptions import (
-    HeaderLineTooLong,
-    InvalidHandshake,
-    InvalidMessage,
-    RequestLineTooLong,
-    SecurityError,
-    StatusLineTooLong,
-    TooManyHeaders,
-)
+from wsfast.exceptions import InvalidHandshake, InvalidMessage, SecurityError
 from wsfast.protocol import http
 from wsfast.protocol.headers import Headers
-from wsfast.protocol.http import (
-    HeadReader,
-    Request,
-    Response,
-    ResponseReader,
-    parse_request,
-    parse_response,
-)
+from wsfast.protocol.http import Request, Response, parse_request, parse_response
 
 pytestmark = pytest.mark.usefixtures("http_parser")
 
 GET = b"GET / HTTP/1.1\r\n"
 HOST = b"Host: localhost\r\n"
-
-
-def cut(data, how):
-    """Cuts bytes into what arrives at once."""
-    size = {"whole": max(len(data), 1), "byte by byte": 1, "in threes": 3}[how]
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-@pytest.fixture(params=["whole", "byte by byte", "in threes"])
-def feed(request):
-    """Feeds bytes to a reader until it has a result."""
-
-    def feed(reader, data):
-        pieces = cut(data, request.param)
-        for number, piece in enumerate(pieces):
-            result = reader.feed(piece)
-            if result is not None:
-                return result[0], result[1] + b"".join(pieces[number + 1 :])
-        return None
-
-    return feed
-
-
-# Finding the end of a head
-
-HEAD = b"GET /chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    "behind", [b"", b"\x81\x80\0\0\0\0", b"GET / HTTP/1.1\r\n\r\n", b"\n" * 300]
-)
-def test_a_head_ends_at_the_blank_line_and_what_is_behind_is_kept(feed, behind):
-    assert feed(HeadReader(), HEAD + behind) == (HEAD, behind)
-
-
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_a_head_may_come_in_any_kind_of_buffer(kind):
-    head, rest = HeadReader().feed(kind(HEAD + b"\x81\x80"))
-    assert (type(head), head) == (bytes, HEAD)
-    assert (type(rest), rest) == (bytes, b"\x81\x80")
-
-
-def test_a_head_that_comes_whole_is_not_copied():
-    assert HeadReader().feed(HEAD)[0] is HEAD
-
-
-def test_nothing_is_returned_before_the_blank_line_is_complete(feed):
-    for size in range(len(HEAD)):
-        assert feed(HeadReader(), HEAD[:size]) is None
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\x16\x03\x01\x02\x00\x01\x00",  # TLS
-        b"\r\nGET / HTTP/1.1\r\n",
-        b"\n",
-        b" GET / HTTP/1.1\r\n",
-        b"\0",
-        b"\x81\x85\0\0\0\0hello",
-        b"\xefGET",
-        b"(",
-    ],
-)
-def test_what_cannot_be_a_request_is_refused_at_its_first_byte(feed, data):
-    with pytest.raises(InvalidMessage, match="did not receive a valid HTTP request"):
-        HeadReader().feed(data[:1])
-    with pytest.raises(InvalidMessage, match="did not receive a valid HTTP request"):
-        feed(HeadReader(), data + b"\r\n\r\n")
-
-
-@pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH_9.2", b"\x16\x03", b"h", b"\r\n", b"ICY 200"])
-def test_what_cannot_be_a_response_is_refused_at_its_first_byte(feed, data):
-    with pytest.raises(InvalidMessage, match="did not receive a valid HTTP response"):
-        HeadReader("response").feed(data[:1])
-    with pytest.raises(InvalidMessage, match="did not receive a valid HTTP response"):
-        feed(HeadReader("response"), data + b"\r\n\r\n")
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET / HTTP/1.1\nHost: a\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\n\n",
-        b"GET / HTTP/1.1\r\nX: a\nb: c\r\nHost: a\r\n\r\n",
-    ],
-)
-def test_1_8_a_bare_lf_is_refused(feed, head):
-    with pytest.raises(InvalidMessage, match="a line of the HTTP head ends without CR"):
-        feed(HeadReader(), head)
-
-
-# Limits
-
-
-def request_line(size):
-    return b"GET /" + b"a" * (size - 14) + b" HTTP/1.1\r\n"
-
-
-def header_line(size):
-    return b"X: " + b"a" * (size - 3) + b"\r\n"
-
-
-def status_line(size):
-    return b"HTTP/1.1 101 " + b"a" * (size - 13) + b"\r\n"
-
-
-def test_1_8_a_request_line_of_8192_bytes_is_read(feed):
-    head = request_line(8192) + HOST + b"\r\n"
-    assert feed(HeadReader(), head) == (head, b"")
-    assert len(parse_request(head).path) == 8192 - 13
-
-
-def test_1_8_a_request_line_of_8193_bytes_is_refused(feed):
-    with pytest.raises(RequestLineTooLong, match="the request line is longer than 8192 bytes"):
-        feed(HeadReader(), request_line(8193) + HOST + b"\r\n")
-
-
-def test_1_8_a_request_line_is_refused_at_its_8193rd_byte():
-    reader = HeadReader()
-    line = b"GET /" + b"a" * 8187
-    assert len(line) == 8192
-    assert reader.feed(line) is None
-    with pytest.raises(RequestLineTooLong):
-        reader.feed(b"a")
-
-
-def test_1_8_a_status_line_of_8192_bytes_is_read(feed):
-    head = status_line(8192) + b"\r\n"
-    assert feed(HeadReader("response"), head) == (head, b"")
-    assert len(parse_response(head).reason_phrase) == 8192 - 13
-
-
-def test_1_8_a_status_line_of_8193_bytes_is_refused(feed):
-    with pytest.raises(StatusLineTooLong, match="the status line is longer than 8192 bytes"):
-        feed(HeadReader("response"), status_line(8193) + b"\r\n")
-
-
-@pytest.mark.parametrize("kind", ["request", "response"])
-def test_1_8_a_header_line_of_8192_bytes_is_read(feed, kind):
-    first = {"request": GET + HOST, "response": b"HTTP/1.1 101 \r\n"}[kind]
-    head = first + header_line(8192) + b"\r\n"
-    assert feed(HeadReader(kind), head) == (head, b"")
-    parse = {"request": parse_request, "response": parse_response}[kind]
-    assert len(parse(head).headers["X"]) == 8192 - 3
-
-
-@pytest.mark.parametrize("kind", ["request", "response"])
-@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\r\r\n\r\n", b"\n", b""])
-def test_1_8_a_header_line_of_8193_bytes_is_refused(feed, kind, end):
-    first = {"request": GET + HOST, "response": b"HTTP/1.1 101 \r\n"}[kind]
-    line = b"X: " + b"a" * 8190
-    with pytest.raises(HeaderLineTooLong, match="longer than 8192 bytes a line"):
-        feed(HeadReader(kind), first + line + end)
-
-
-def test_1_8_128_headers_are_read(feed):
-    head = GET + HOST + b"X: a\r\n" * 127 + b"\r\n"
-    assert feed(HeadReader(), head) == (head, b"")
-    assert len(parse_request(head).headers.get_all("X")) == 127
-
-
-@pytest.mark.parametrize("value", [b"a", b"a" * 400], ids=["short", "long"])
-def test_1_8_129_headers_are_refused(feed, value):
-    with pytest.raises(TooManyHeaders, match="more than 128 headers"):
-        feed(HeadReader(), GET + HOST + b"X: %b\r\n" % value * 128 + b"\r\n")
-
-
-def head_of(size):
-    head = GET + HOST + header_line(8190) * 7
-    return head + header_line(size - len(head) - 4) + b"\r\n"
-
-
-def test_1_8_a_head_of_65536_bytes_is_read(feed):
-    head = head_of(65536)
-    assert len(head) == 65536
-    assert feed(HeadReader(), head) == (head, b"")
-    assert len(parse_request(head).headers.get_all("X")) == 8
-
-
-def test_1_8_a_head_of_65537_bytes_is_refused(feed):
-    with pytest.raises(HeaderLineTooLong, match="or 65536 bytes in all"):
-        feed(HeadReader(), head_of(65537))
-
-
-def test_what_is_behind_a_head_does_not_count_for_its_limits(feed):
-    behind = b"\x82\xff" + b"\n" * 100_000
-    head = head_of(60_000)
-    assert feed(HeadReader(), head + behind) == (head, behind)
-
-
-@pytest.mark.parametrize(
-    ("kind", "data", "where"),
-    [
-        ("request", b"", "request line"),
-        ("request", b"GET / HTTP/1.1", "request line"),
-        ("request", b"GET / HTTP/1.1\r\n", "headers"),
-        ("request", b"GET / HTTP/1.1\r\nHost: a\r\n", "headers"),
-        ("response", b"", "status line"),
-        ("response", b"HTTP/1.1 101 Switching Protocols\r\n", "headers"),
-    ],
-)
-def test_a_connection_that_ends_in_a_head_is_told_where(feed, kind, data, where):
-    reader = HeadReader(kind)
-    assert feed(reader, data) is None
-    with pytest.raises(InvalidMessage, match=f"^connection closed while reading HTTP {where}$"):
-        reader.eof()
-
-
-LINES = [
-    b"GET / HTTP/1.1\r\n",
-    b"a" * 8191,
-    b"a" * 8192,
-    b"a",
-    b"X: y\r\n",
-    b"X: y\r\n" * 127,
-    b"X: y\n",
-    b"\r",
-    b"\n",
-    b"\r\n",
-    b" ",
-    b"b" * 4000 + b"\r\n",
-]
-
-
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    pieces=st.lists(st.sampled_from(LINES), max_size=20),
-    sizes=st.lists(st.integers(1, 9000), min_size=1),
-)
-def test_the_answer_does_not_depend_on_how_the_bytes_are_cut(pieces, sizes):
-    data = b"".join(pieces)
-
-    def outcome(chunks):
-        reader = HeadReader()
-        for number, chunk in enumerate(chunks):
-            try:
-                result = reader.feed(chunk)
-            except InvalidHandshake as error:
-                return type(error), str(error)
-            if result is not None:
-                return result[0], result[1] + b"".join(chunks[number + 1 :])
-        return None
-
-    chunks, start = [], 0
-    while start < len(data):
-        size = sizes[len(chunks) % len(sizes)]
-        chunks.append(data[start : start + size])
-        start += size
-    assert outcome(chunks) == outcome([data])
-
 
 # Requests
 
@@ -416,6 +149,12 @@ def test_1_8_a_malformed_header_line_is_refused(line, message, place):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("end", [b"", b"\r", b"\r\n", b"\r\n\r\nX: a", b"\r\n\r\n\r\n"])
+def test_a_head_without_a_blank_line_at_its_end_is_refused(end):
+    with pytest.raises(InvalidMessage):
+        parse_request(b"GET / HTTP/1.1\r\nHost: a" + end)
+
+
 @pytest.mark.parametrize("value", [b"\x85", b"\xa0", b"\x80\xff", b"a\x85"])
 def test_1_8_the_upper_half_of_iso_8859_1_is_neither_a_control_nor_a_blank(value):
     request = parse_request(GET + HOST + b"X: " + value + b" \r\n\r\n")
@@ -484,6 +223,8 @@ def test_1_8_aiohttp_cve_2026_34525_a_request_with_two_hosts_is_refused(second):
         b"transfer-encoding:",
         b"Content-Length: 0\r\nTransfer-Encoding: chunked",
         b"Content-Length: 0\r\nContent-Length: 5",
+        b"Content-Length: 0\r\nContent-Length: 0",
+        b"Content-Length: 0 ",
     ],
 )
 def test_1_8_a_request_with_a_body_is_refused(line):
@@ -645,133 +386,26 @@ def test_a_response_of_wrong_types_is_refused_where_it_is_made(arguments, messag
     assert str(caught.value) == message
 
 
-# Responses with their bodies
-
-
-def test_a_101_is_complete_with_its_head_and_the_first_frames_are_kept(feed):
-    head = b"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 5\r\n\r\n"
-    response, rest = feed(ResponseReader(), head + b"\x81\x05hello")
-    assert (response.status_code, response.body, rest) == (101, b"", b"\x81\x05hello")
-
-
-@pytest.mark.parametrize(
-    ("lines", "body"),
-    [
-        (b"Content-Length: 5\r\n\r\nhello", b"hello"),
-        (b"Content-Length: 0\r\n\r\n", b""),
-        (
-            b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nT: a\r\n\r\n",
-            b"hello",
-        ),
-    ],
-    ids=["length", "empty", "chunked"],
-)
-def test_a_body_is_read_until_its_end(feed, lines, body):
-    reader = ResponseReader()
-    data = b"HTTP/1.1 401 Unauthorized\r\n" + lines
-    assert feed(reader, data[:-1]) is None
-    response, rest = reader.feed(data[-1:])
-    assert (response.status_code, response.body, rest) == (401, body, b"")
-
-
-def test_nothing_behind_a_body_is_kept():
-    data = b"HTTP/1.1 401 \r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 101 \r\n\r\n"
-    response, rest = ResponseReader().feed(data)
-    assert (response.body, rest) == (b"hello", b"")
-
-
-@pytest.mark.parametrize("status", [b"204", b"304"])
-def test_some_statuses_have_no_body(feed, status):
-    response, _ = feed(ResponseReader(), b"HTTP/1.1 " + status + b" x\r\n\r\n")
-    assert response.body == b""
-
-
-def test_a_body_without_length_ends_with_the_connection(feed):
-    reader = ResponseReader()
-    assert feed(reader, b"HTTP/1.1 401 Unauthorized\r\n\r\nhello") is None
-    assert reader.feed(b"") is None
-    assert reader.eof().body == b"hello"
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [b"Content-Length: 6\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"],
-)
-def test_a_connection_that_ends_in_a_body_is_an_error(feed, lines):
-    reader = ResponseReader()
-    assert feed(reader, b"HTTP/1.1 401 Unauthorized\r\n" + lines) is None
-    with pytest.raises(InvalidMessage, match=r"^connection closed while reading HTTP body$"):
-        reader.eof()
-
-
-def test_a_connection_that_ends_in_the_head_of_a_response_is_an_error():
-    with pytest.raises(InvalidMessage, match=r"^connection closed while reading HTTP status line$"):
-        ResponseReader().eof()
-
-
-BODIES = {
-    "length": lambda size: b"Content-Length: %d\r\n\r\n" % size + b"a" * size,
-    "chunked": lambda size: (
-        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (size, b"a" * size)
-    ),
-    "until the end": lambda size: b"\r\n" + b"a" * size,
-}
-
-
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_1_9_a_body_of_1_mib_is_read(body):
-    reader = ResponseReader()
-    result = reader.feed(b"HTTP/1.1 500 x\r\n" + body(2**20))
-    response = result[0] if result else reader.eof()
-    assert len(response.body) == 2**20
-
-
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_1_9_a_body_of_1_mib_and_a_byte_is_refused(body):
-    with pytest.raises(SecurityError, match="longer than 1048576 bytes"):
-        ResponseReader().feed(b"HTTP/1.1 500 x\r\n" + body(2**20 + 1))
-
-
-def test_1_9_a_body_that_is_declared_too_long_is_refused_before_it_comes():
-    with pytest.raises(SecurityError, match="longer than 1048576 bytes"):
-        ResponseReader().feed(b"HTTP/1.1 500 x\r\nContent-Length: 1048577\r\n\r\n")
-
-
-@pytest.mark.parametrize("size", [b"0x5", b"+5", b"-5", b"5_0", b" 5", b"", b"\xb2", b"f" * 21])
-def test_1_9_a_malformed_chunk_size_is_refused(feed, size):
-    data = b"HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nhello\r\n"
-    with pytest.raises(SecurityError, match=r"^invalid body of the response: "):
-        feed(ResponseReader(), data)
-
-
-def test_1_9_a_chunk_of_16_hex_digits_is_refused_after_1_mib():
-    reader = ResponseReader()
-    reader.feed(b"HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 16 + b"\r\n")
-    reader.feed(b"a" * 2**20)
-    with pytest.raises(SecurityError, match="longer than 1048576 bytes"):
-        reader.feed(b"a")
-
-
-def test_1_9_endless_trailers_are_refused():
-    reader = ResponseReader()
-    reader.feed(b"HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
-    with pytest.raises(SecurityError):  # noqa: PT012 - whichever piece is the one too many
-        for _ in range(1000):
-            reader.feed(b"X: " + b"a" * 1000 + b"\r\n")
-
-
-def test_1_9_interim_responses_are_skipped(feed):
-    data = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + b"HTTP/1.1 100 \r\n\r\n" * 7
-    response, rest = feed(ResponseReader(), data + b"HTTP/1.1 101 \r\n\r\n\x81\x00")
-    assert (response.status_code, rest) == (101, b"\x81\x00")
-
-
-def test_1_9_endless_interim_responses_are_refused(feed):
-    with pytest.raises(SecurityError, match="more than 8 interim responses"):
-        feed(ResponseReader(), b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9)
-
-
 # Both libraries
+
+
+@pytest.mark.parametrize(
+    "fields", [b"X : a\r\n\r\n", b"X: a\0\r\n\r\n", b"Content-Length: a\r\n\r\n", b"\0: a\r\n\r\n"]
+)
+def test_what_only_a_library_refuses_is_refused(fields, http_parser):
+    with pytest.raises(InvalidMessage, match=r"^invalid HTTP headers$"):
+        http.PARSERS[http_parser](fields)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_httptools_is_used_where_it_is_installed(installed):
+    if installed and "httptools" not in http.PARSERS:
+        pytest.skip("httptools is not installed")
+    hide = "" if installed else "sys.modules['httptools'] = None;"
+    code = f"import sys; {hide} from wsfast.protocol import http; print(http.HTTP_PARSER)"
+    name = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    assert name.split() == [b"httptools" if installed else b"h11"]
+
 
 TOKENS = st.sampled_from(
     b"Host Connection Upgrade Content-Length Transfer-Encoding TE Expect Proxy-Connection "
