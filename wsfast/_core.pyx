@@ -121,6 +121,7 @@ cdef class Connection(Protocol):
         return False
 
     def writable(self):
+        cdef Drain drain
         self.blocked = False
         pong = self.latest_pong
         self.latest_pong = None
@@ -133,6 +134,7 @@ cdef class Connection(Protocol):
         self.go_on(WRITES_BLOCKED)
 
     def lost(self, error):
+        cdef Drain drain
         if self.ready_state == CLOSED:
             return
         self.stopped = 0

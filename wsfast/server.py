@@ -390,10 +390,11 @@ class WebSocketServer(EventSource):
 
         self._start_task(run())
 
-    def _start_task(self, coroutine: Any) -> None:
-        task = self.loop.create_task(coroutine)
+    def _start_task(self, coroutine: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _run_handler(self, handler: Handler, websocket: WebSocket) -> None:
         code = 1000
@@ -421,7 +422,17 @@ class ServerHandshake:
     hooks there is no task.
     """
 
-    __slots__ = ("_answered", "_deadline", "_driver", "_head", "_reader", "_rest", "_server", "_ws")
+    __slots__ = (
+        "_answered",
+        "_deadline",
+        "_driver",
+        "_head",
+        "_reader",
+        "_rest",
+        "_server",
+        "_task",
+        "_ws",
+    )
 
     def __init__(self, server: WebSocketServer) -> None:
         self._server = server
@@ -430,6 +441,7 @@ class ServerHandshake:
         self._head = b""
         self._rest = b""
         self._ws: WebSocket | None = None
+        self._task: asyncio.Task[None] | None = None  # while a hook is awaited
         self._answered = False
         timeout = server.options.open_timeout
         self._deadline = float("inf") if timeout is None else monotonic() + timeout
@@ -466,6 +478,7 @@ class ServerHandshake:
 
     def lost(self, error: BaseException | None) -> None:
         self._answered = True
+        self._end_hook()
         self._server.handshake_ended(self)
 
     def tick(self, now: float) -> None:
@@ -488,7 +501,7 @@ class ServerHandshake:
             self._fail(error)
         else:
             self._driver.pause(self)
-            self._server._start_task(self._await(steps, awaited))
+            self._task = self._server._start_task(self._await(steps, awaited))
 
     async def _await(self, steps: Generator[Any, Any, Response], awaited: Any) -> None:
         try:
@@ -505,9 +518,18 @@ class ServerHandshake:
             self._refuse(error)
         except Exception as error:
             self._fail(error)
+        except asyncio.CancelledError as error:
+            self._answer(handshake.rejection(error))
+            raise
         finally:
             steps.close()
-            self._driver.resume(self._ws)
+
+    def _end_hook(self) -> None:
+        """Nobody waits any more for the hook that is awaited."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            self._driver.resume(self)
 
     def _steps(self, request: Request) -> Generator[Any, Any, Response]:
         """The checks, in the order of DESIGN section 5; returns the response."""
@@ -565,8 +587,9 @@ class ServerHandshake:
         return server.unavailable() or response
 
     def turn_away(self) -> None:
-        """The server closes: do not wait for the request."""
-        if self._reader is not None and self._driver is not None:
+        """The server closes: wait neither for the request nor for a hook."""
+        if not self._answered:
+            self._end_hook()
             self._answer(handshake.text_response(503, SERVER_CLOSING))
 
     def _refuse(self, error: InvalidHandshake) -> None:
@@ -583,6 +606,10 @@ class ServerHandshake:
     def _answer(self, response: Response) -> None:
         if self._answered:
             return  # the client is gone
+        if self._task is not None:
+            # Before the first frames, which may fill the queue and stop reading.
+            self._task = None
+            self._driver.resume(self)
         server = self._server
         if response.status_code != 101 or self._ws is None:
             try:
