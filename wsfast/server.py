@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import ssl as ssl_module
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ from .exceptions import ConnectionClosed, InvalidHandshake
 from .frames import State
 from .options import Options
 from .protocol import handshake
+from .protocol.headers import check_header
 from .protocol.http import HeadReader, Request, Response, parse_request
 from .sweep import Sweep
 from .tls import server_context
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["ClientInfo", "WebSocketServer", "serve"]
 
 logger = logging.getLogger("wsfast.server")
+
+Steps = Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, Response]
 
 SERVER_CLOSING = "The server is closing.\n"
 
@@ -138,6 +142,8 @@ class WebSocketServer(EventSource):
         self.loop: Any = None
         self.client_tracking = client_tracking
         self.max_connections = max_connections
+        if server_header is not None:
+            check_header("Server", server_header)
         self.server_header = server_header
         self.ssl = server_context(ssl, cert, key, ca, verify)
         self.origins = handshake.OriginPolicy(origins)
@@ -418,8 +424,8 @@ class WebSocketServer(EventSource):
 class ServerHandshake:
     """The opening handshake of one connection: the driver's target before the WebSocket is.
 
-    The steps are a generator, which yields what hooks return that must be awaited. Without such
-    hooks there is no task.
+    The steps are a generator, which yields the hooks to call. As long as hooks return what need not
+    be awaited there is no task.
     """
 
     __slots__ = (
@@ -468,7 +474,11 @@ class ServerHandshake:
         except InvalidHandshake as error:
             self._refuse(error)
             return
-        self._advance(self._steps(request), None)
+        steps = self._steps(request)
+        awaitable = self._advance(steps, None)
+        if awaitable is not None:
+            self._driver.pause(self)
+            self._task = self._server._start_task(self._await(steps, awaitable))
 
     def eof(self) -> bool:
         return False
@@ -489,33 +499,32 @@ class ServerHandshake:
 
     # Steps
 
-    def _advance(self, steps: Generator[Any, Any, Response], value: Any) -> None:
-        """Go on until a hook must be awaited, or the response is known."""
+    def _advance(self, steps: Steps, value: Any) -> Any:
+        """Go on until a hook returns what must be awaited, which is returned, or to the end."""
         try:
-            awaited = steps.send(value)
+            while True:
+                hook, arguments = steps.send(value)
+                try:
+                    value = hook(*arguments)
+                except Exception as error:
+                    self._fail(error)
+                    return None
+                if inspect.isawaitable(value):
+                    return value
         except StopIteration as stop:
             self._answer(stop.value)
         except InvalidHandshake as error:
             self._refuse(error)
         except Exception as error:
             self._fail(error)
-        else:
-            self._driver.pause(self)
-            self._task = self._server._start_task(self._await(steps, awaited))
+        return None
 
-    async def _await(self, steps: Generator[Any, Any, Response], awaited: Any) -> None:
+    async def _await(self, steps: Steps, awaitable: Any) -> None:
+        """Await what a hook returned, and go on."""
         try:
-            while not self._answered:
-                try:
-                    value = await awaited
-                except Exception as error:
-                    awaited = steps.throw(error)
-                else:
-                    awaited = steps.send(value)
-        except StopIteration as stop:
-            self._answer(stop.value)
-        except InvalidHandshake as error:
-            self._refuse(error)
+            while awaitable is not None:
+                value = await awaitable
+                awaitable = None if self._answered else self._advance(steps, value)
         except Exception as error:
             self._fail(error)
         except asyncio.CancelledError as error:
@@ -531,7 +540,7 @@ class ServerHandshake:
             task.cancel()
             self._driver.resume(self)
 
-    def _steps(self, request: Request) -> Generator[Any, Any, Response]:
+    def _steps(self, request: Request) -> Steps:
         """The checks, in the order of DESIGN section 5; returns the response."""
         server = self._server
         unavailable = server.unavailable()
@@ -549,9 +558,7 @@ class ServerHandshake:
         )
         response: Any
         if server.process_request is not None:
-            response = server.process_request(ws, request)
-            if inspect.isawaitable(response):
-                response = yield response
+            response = yield server.process_request, (ws, request)
             if response is not None:
                 return check_response(response, "process_request")
         handshake.check_method(request)
@@ -560,18 +567,17 @@ class ServerHandshake:
         origin = handshake.check_origin(request.headers, upgrade.version, server.origins)
         if server.verify_client is not None:
             secure = self._driver.get_extra_info(self, "sslcontext") is not None
-            verdict = server.verify_client(ClientInfo(origin, request, secure))
-            if inspect.isawaitable(verdict):
-                verdict = yield verdict
+            verdict = yield server.verify_client, (ClientInfo(origin, request, secure),)
             if isinstance(verdict, Response):
                 return verdict
+            if not isinstance(verdict, bool):
+                # Whatever it is, a coroutine for instance, it must not let everybody in.
+                raise TypeError(f"verify_client must return a bool or a Response, not {verdict!r}")
             if not verdict:
                 return handshake.text_response(401, "The server refused the client.\n")
         offered = handshake.offered_subprotocols(request.headers)
         if server.select_subprotocol is not None:
-            selected = server.select_subprotocol(ws, offered)
-            if inspect.isawaitable(selected):
-                selected = yield selected
+            selected = yield server.select_subprotocol, (ws, offered)
             ws.subprotocol = handshake.check_selected_subprotocol(selected, offered)
         else:
             ws.subprotocol = handshake.select_subprotocol(offered, server.subprotocols)
@@ -579,9 +585,7 @@ class ServerHandshake:
             upgrade.key, subprotocol=ws.subprotocol, server_header=server.server_header
         )
         if server.process_response is not None:
-            other = server.process_response(ws, request, response)
-            if inspect.isawaitable(other):
-                other = yield other
+            other = yield server.process_response, (ws, request, response)
             if other is not None:
                 response = check_response(other, "process_response")
         return server.unavailable() or response
@@ -613,7 +617,8 @@ class ServerHandshake:
         server = self._server
         if response.status_code != 101 or self._ws is None:
             try:
-                answer = handshake.closing_response(response).serialize()
+                date = handshake.http_date(time.time())
+                answer = handshake.closing_response(response, date=date).serialize()
             except Exception as error:
                 self._fail_response(error)
                 return

@@ -1,11 +1,13 @@
 import pytest
 
-from wsfast.protocol import http
+# wsfast is imported where it is used: this file is read before `--backend` has picked one.
 
 
 @pytest.fixture(params=["h11", "httptools"])
 def http_parser(request, monkeypatch):
     """Runs the test with each of the libraries that read header lines."""
+    from wsfast.protocol import http
+
     if request.param not in http.PARSERS:
         pytest.skip(f"{request.param} is not installed")
     monkeypatch.setattr(http, "HTTP_PARSER", request.param)
