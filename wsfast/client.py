@@ -184,12 +184,13 @@ class connect:
         elif uri.unix_path is not None:
             await loop.create_unix_connection(driver, uri.unix_path, **options)
         else:
+            if isinstance(loop, asyncio.BaseEventLoop):
+                options["happy_eyeballs_delay"] = 0.25  # uvloop has no such thing
             await loop.create_connection(
                 driver,
                 self._host or uri.host,
                 self._port or uri.port,
                 local_addr=self._local_address,
-                happy_eyeballs_delay=0.25,
                 **options,
             )
 
@@ -286,7 +287,7 @@ class ClientHandshake:
         sweep.add(websocket)
         self.done.set_result(websocket)
         if rest:
-            websocket.received(bytes(rest))
+            websocket.receive_soon(bytes(rest))
 
     def _refuse_extension(self) -> None:
         payload = (1010).to_bytes(2, "big") + b"extension was not requested"
