@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._backend import encode_frame, masking_key
 from .connection import WebSocket
+from .dial import open_socket
 from .exceptions import InvalidHandshake, InvalidMessage, NetworkError, UnexpectedExtension
 from .frames import Opcode
 from .options import Options
@@ -152,10 +153,12 @@ class connect:
     async def _connect(self) -> WebSocket:
         loop = asyncio.get_running_loop()
         opening = ClientHandshake(self, loop)
+        websocket = None
         try:
             async with asyncio.timeout(self.options.open_timeout):
                 await self._open_transport(loop, opening)
-                return await opening.done
+                websocket = await opening.done
+            return websocket
         except NetworkError:
             raise
         except OSError as error:
@@ -163,7 +166,8 @@ class connect:
                 raise TimeoutError("timed out during opening handshake") from error
             raise NetworkError.wrap(error) from error
         finally:
-            opening.give_up()
+            if websocket is None:
+                opening.give_up()
 
     async def _open_transport(
         self, loop: asyncio.AbstractEventLoop, opening: ClientHandshake
@@ -184,15 +188,10 @@ class connect:
         elif uri.unix_path is not None:
             await loop.create_unix_connection(driver, uri.unix_path, **options)
         else:
-            if isinstance(loop, asyncio.BaseEventLoop):
-                options["happy_eyeballs_delay"] = 0.25  # uvloop has no such thing
-            await loop.create_connection(
-                driver,
-                self._host or uri.host,
-                self._port or uri.port,
-                local_addr=self._local_address,
-                **options,
+            sock = await open_socket(
+                loop, self._host or uri.host, self._port or uri.port, self._local_address
             )
+            await loop.create_connection(driver, sock=sock, **options)
 
 
 class ClientHandshake:
@@ -247,10 +246,9 @@ class ClientHandshake:
                 self._fail(InvalidMessage("connection closed while reading HTTP status line"))
 
     def give_up(self) -> None:
-        """Whoever waited is gone: if there is no connection, close the transport."""
-        if self.done.done() and not self.done.cancelled() and self.done.exception() is None:
-            return
-        self.done.cancel()
+        """It failed, or whoever waited is gone: close the transport."""
+        if not self.done.cancel() and not self.done.cancelled():
+            self.done.exception()  # not to be complained about
         if self._driver is not None and self._linger is None:
             self._driver.abort(self)
 

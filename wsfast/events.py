@@ -82,7 +82,9 @@ class EventSource:
         for listener in tuple(listeners):
             try:
                 result = listener(*arguments)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
                 self.listener_failed(error, event)
             else:
                 if inspect.isawaitable(result) and event in self.COROUTINE_EVENTS:
