@@ -123,6 +123,17 @@ async def test_the_wait_of_a_send_may_be_cancelled_and_the_message_is_sent(backe
     assert [item.payload for item in connection.driver.frames] == [b"1", b"2"]
 
 
+def test_a_send_that_is_woken_without_reason_waits_on(backend):
+    connection = slow(backend)
+    waiting = connection.send("1")
+    assert waiting.send(None) is waiting
+    assert waiting.send(None) is waiting
+    connection.driver.waiting = 0
+    connection.writable()
+    with pytest.raises(StopIteration):
+        waiting.send(None)
+
+
 async def test_a_send_that_waits_is_told_of_the_end(backend):
     connection = slow(backend, loop=asyncio.get_running_loop())
     task = asyncio.create_task(connection.send("1"))

@@ -471,6 +471,20 @@ def test_any_error_can_end_a_connection_and_only_codes_that_may_travel_do(
         assert target.frames_sent == 1
 
 
+def test_the_first_error_is_the_one_that_is_told(backend):
+    connection = make_connection(backend)
+    connection.fail(ValueError("first"))
+    connection.abort(ValueError("second"))
+    connection.lost(OSError(104, "third"))
+    assert str(connection.error) == "first"
+    connection = make_connection(backend)
+    connection.lost(OSError(104, "first"))
+    connection.fail(ValueError("second"))
+    connection.abort(ValueError("third"))
+    assert str(connection.error) == "first"
+    assert connection.driver.calls == []
+
+
 def test_what_waits_to_be_read_is_given_up_when_a_connection_fails(backend):
     connection = make_connection(backend)
     connection.message_listener = lambda data, is_binary: connection.fail(ValueError("enough"))

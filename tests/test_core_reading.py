@@ -151,6 +151,54 @@ def test_what_a_listener_raises_is_reported_and_does_not_stop_the_reading(backen
     assert got[3:] == ["4"]
 
 
+def test_what_a_listener_raises_for_a_message_that_waited_is_reported_too(backend):
+    connection = make_connection(backend)
+    connection.received(texts(1, 2))
+
+    def listener(data, is_binary):
+        raise ValueError(data)
+
+    connection.message_listener = listener
+    connection.deliver_soon()
+    connection.loop.run_until_idle()
+    assert [str(error) for _, error in connection.events] == ["1", "2"]
+    assert connection.is_reading
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_passes_through_and_the_rest_is_kept(backend, error):
+    connection = make_connection(backend)
+    got = []
+
+    def listener(data, is_binary):
+        got.append(data)
+        if data == "1":
+            raise error
+
+    connection.message_listener = listener
+    buffer = bytearray(texts(1, 2, 3))
+    with pytest.raises(error):
+        connection.received(memoryview(buffer))
+    buffer[:] = b"\xff" * len(buffer)
+    connection.received(texts(4))
+    assert got == ["1", "2", "3", "4"]
+    assert connection.events == []
+
+
+def test_a_listener_gets_a_message_of_fragments_when_it_is_complete(backend):
+    connection = make_connection(backend)
+    connection.fragments = True
+    connection.received(frame(TEXT, "a", fin=False, key=ZERO))
+    got = listen(connection)
+    connection.deliver_soon()
+    connection.loop.run_until_idle()
+    assert got == []
+    connection.received(frame(CONT, "b", key=ZERO))
+    connection.deliver_soon()
+    connection.loop.run_until_idle()
+    assert got == ["ab"]
+
+
 def test_a_listener_may_take_itself_away(backend):
     connection = make_connection(backend)
     got = []

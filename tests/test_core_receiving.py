@@ -15,7 +15,7 @@ from wsfast.exceptions import (
     ConnectionClosedError,
     ConnectionClosedOK,
 )
-from wsfast.frames import State
+from wsfast.frames import Close, State
 
 
 @pytest.fixture(params=BACKENDS, ids=str)
@@ -527,6 +527,34 @@ async def test_what_a_waiting_task_answers_leaves_first_on_a_real_loop(backend, 
         sent = [(item.opcode, item.payload) for item in connection.driver.frames]
         assert sent == [*((TEXT, str(i).encode()) for i in range(count)), answer]
         task.exception()
+
+
+@pytest.mark.parametrize(("end", "answer"), BEFORE.values(), ids=BEFORE)
+@pytest.mark.parametrize("act", ["abort", "fail", "close"])
+def test_a_waiting_task_may_end_the_connection_before_the_peer_does(backend, end, answer, act):
+    connection = make_connection(backend)
+
+    async def take():
+        await connection.recv()
+        if act == "close":
+            connection.close(1001)
+        else:
+            getattr(connection, act)(ValueError("enough"))
+
+    connection.loop.create_task(take())
+    connection.loop.run_until_idle()
+    connection.received(texts(1, 2) + end)
+    connection.loop.run_until_idle()
+    if act == "abort":
+        assert connection.driver.names() == ["abort"]
+    else:
+        assert connection.close_sent == (Close(1001, "") if act == "close" else (1011, "enough"))
+        assert connection.driver.names() == ["write", "shutdown_write"]
+    if act == "close":
+        assert (connection.close_received is None) is (answer[1][:2] == b"\x03\xea")
+    else:
+        assert connection.close_received is None
+        assert str(connection.error) == "enough"
 
 
 async def test_what_comes_behind_a_postponed_end_is_dropped(backend):

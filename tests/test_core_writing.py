@@ -330,6 +330,19 @@ def test_messages_above_fragment_size_are_split(backend, size, data):
         assert protocol.bytes_sent == len(data)
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_what_is_split_is_not_let_go_before_its_last_fragment(backend, kind):
+    payload = b"".join(bytes([i]) * 300 for i in range(200))
+    for client in (True, False):
+        protocol = make_protocol(backend, client=client, fragment_size=300)
+        protocol.message(kind(bytearray(payload)))
+        assert [event[2] for event in protocol.events] == [bytes([i]) * 300 for i in range(200)]
+        connection = make_connection(backend, client=client, fragment_size=300)
+        connection.send(kind(bytearray(payload)))
+        connection.loop.run_until_idle()
+        assert connection.driver.sent == protocol.sent
+
+
 def test_fragments_by_hand_are_split_too(backend):
     protocol = make_protocol(backend, fragment_size=2)
     protocol.message("abc", fin=False)

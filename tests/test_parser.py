@@ -160,10 +160,10 @@ def test_only_bytes_are_fed(parser, data):
         parser.FrameReader(client=False).feed(data)
 
 
-# Strictness: what a peer can do wrong (RFC 6455 sections 5.1 to 5.5 and 8.1). The groups are those of
-# the advisories for other libraries: 1 lengths, 4 control frames, 5 close frames, 6 UTF-8, 7 reserved
-# bits, opcodes, masks and fragments. Each is refused at the first byte that shows it, which is the
-# last one or the one before the bar. S is what comes to a server, C what comes to a client.
+# Strictness: what a peer can do wrong (RFC 6455 sections 5.1 to 5.5 and 8.1). The groups are those
+# of the advisories for other libraries: 1 lengths, 4 control frames, 5 close frames, 6 UTF-8,
+# 7 reserved bits, opcodes, masks and fragments. Each is refused at the first byte that shows it:
+# the last one, or the one before the bar. S is what comes to a server, C what comes to a client.
 
 REFUSED = {
     "1.1 CVE-2020-27813 MSB set": "S 82 ff 8000000000000000 | M : 1002 NEGATIVE_PAYLOAD_LENGTH",

@@ -26,7 +26,8 @@ def broadcast(
     """Send a message to every connection that is open.
 
     The frame is made once. A connection that is in the middle of a message gets this one behind
-    it.
+    it; but between fragments that are sent by hand, with ``fin=False``, it cannot be sent: it is
+    dropped for that connection.
 
     Args:
         connections: as `WebSocketServer.connections`.
@@ -59,11 +60,13 @@ def broadcast(
             else:
                 websocket.messages_dropped += 1
             continue
+        if websocket.is_sending_fragments and websocket.outbox is None:
+            websocket.messages_dropped += 1
+            continue
         fragment_size = websocket.options.fragment_size
         if (
             websocket.client  # which needs a masking key of its own
             or websocket.outbox is not None
-            or websocket.is_sending_fragments
             or (fragment_size is not None and len(payload) > fragment_size)
         ):
             waits.append(websocket.send(data))

@@ -17,7 +17,7 @@ from .awaitables import Completion
 from .connection import WebSocket
 from .events import EventSource
 from .exceptions import ConnectionClosed, InvalidHandshake
-from .frames import State
+from .frames import State, check_close
 from .options import Options
 from .protocol import handshake
 from .protocol.headers import check_header
@@ -233,7 +233,7 @@ class WebSocketServer(EventSource):
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed. Cancelling it closes the server."""
-        if self._server is None:
+        if self._server is None and self._closing is None:
             await self.start()
         try:
             await self.wait_closed()
@@ -269,6 +269,8 @@ class WebSocketServer(EventSource):
         else:
             for websocket in tuple(self._open):
                 websocket.terminate()
+            for opening in tuple(self._handshakes):
+                opening.abort()
             for task in tuple(self._tasks):
                 task.cancel()
 
@@ -280,22 +282,26 @@ class WebSocketServer(EventSource):
 
         Args:
             code, reason: for the close frames.
-            close_connections: False to leave the clients connected.
-        """
-        if self._closing is None and self._server is not None:
-            self._closing = self.loop.create_task(self._close(code, reason, close_connections))
-        return Completion(self.wait_closed)
+            close_connections: False to leave the clients connected; a later call may close them.
 
-    async def _close(self, code: int, reason: str, close_connections: bool) -> None:
-        assert self._server is not None
-        self.logger.info("server closing")
-        try:
-            self._server.close()
-            for opening in tuple(self._handshakes):
-                opening.turn_away()
+        Raises:
+            TypeError, ValueError: at the call; the code or the reason cannot be sent.
+        """
+        check_close(code, reason)
+        if self._server is not None:
+            if self._closing is None:
+                self.logger.info("server closing")
+                self._server.close()
+                self._closing = self.loop.create_task(self._close())
+                for opening in tuple(self._handshakes):
+                    opening.turn_away()
             if close_connections:
                 for websocket in tuple(self._open):
                     websocket.close(code, reason)
+        return Completion(self.wait_closed)
+
+    async def _close(self) -> None:
+        try:
             await self._idle.wait()
             if self._tasks:
                 _, running = await asyncio.wait(self._tasks, timeout=self.options.close_timeout)
@@ -501,7 +507,11 @@ class ServerHandshake:
         """End a handshake that takes too long, or a refused client that does not go."""
         if now >= self._deadline:
             self._server.logger.debug("opening handshake timed out")
-            self._driver.abort(self)
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._driver.abort(self)
 
     # Steps
 
