@@ -9,7 +9,9 @@ import ssl as ssl_module
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import engine
 from ._backend import encode_frame, masking_key
+from .connecting import connect_socket, connect_unix_socket
 from .connection import WebSocket
 from .exceptions import InvalidHandshake, InvalidMessage, NetworkError, UnexpectedExtension
 from .frames import Opcode
@@ -57,6 +59,7 @@ class connect:
         protocol_version: 13 or 8.
         generate_mask: returns the 4 bytes of the next masking key.
         logger: instead of the logger ``wsfast.client``.
+        driver: "epoll" or "asyncio"; by default "epoll" where it is to be had.
         options: the limits and timeouts, see `Options`.
 
     Raises:
@@ -93,8 +96,10 @@ class connect:
         protocol_version: int = 13,
         generate_mask: Callable[[], bytes] | None = None,
         logger: LoggerLike = logger,
+        driver: str | None = None,
         **options: Any,
     ) -> None:
+        self._epoll = engine.choose(driver)
         self.uri = parse_uri(uri)
         self.options = Options.take(options)
         if options:
@@ -169,29 +174,31 @@ class connect:
         self, loop: asyncio.AbstractEventLoop, opening: ClientHandshake
     ) -> None:
         uri = self.uri
-        options: dict[str, Any] = {}
-        if self.ssl is not None:
-            options["ssl"] = self.ssl
-            name = self.server_hostname
-            options["server_hostname"] = uri.host if name is None else name
-            options["ssl_shutdown_timeout"] = self.options.close_timeout
-
-        def driver() -> TransportDriver:
-            return TransportDriver(opening, self.options.write_limit)
-
         if self._sock is not None:
-            await loop.create_connection(driver, sock=self._sock, **options)
+            sock = self._sock
         elif uri.unix_path is not None:
-            await loop.create_unix_connection(driver, uri.unix_path, **options)
+            sock = await connect_unix_socket(uri.unix_path)
         else:
-            await loop.create_connection(
-                driver,
-                self._host or uri.host,
-                self._port or uri.port,
-                local_addr=self._local_address,
-                happy_eyeballs_delay=0.25,
-                **options,
+            sock = await connect_socket(
+                self._host or uri.host, self._port or uri.port, self._local_address
             )
+        name = uri.host if self.server_hostname is None else self.server_hostname
+        write_limit = self.options.write_limit
+        try:
+            if self._epoll:
+                engine.adopt(loop, sock, opening, write_limit, self.ssl, name or None, None)
+                return
+            options: dict[str, Any] = {}
+            if self.ssl is not None:
+                options["ssl"] = self.ssl
+                options["server_hostname"] = name
+                options["ssl_shutdown_timeout"] = self.options.close_timeout
+            await loop.create_connection(
+                lambda: TransportDriver(opening, write_limit), sock=sock, **options
+            )
+        except BaseException:
+            sock.close()
+            raise
 
 
 class ClientHandshake:

@@ -13,11 +13,13 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import engine
 from .awaitables import Completion
 from .connection import WebSocket
 from .events import EventSource
 from .exceptions import ConnectionClosed, InvalidHandshake
 from .frames import State
+from .listening import listening_sockets, unix_socket
 from .options import Options
 from .protocol import handshake
 from .protocol.headers import check_header
@@ -86,6 +88,7 @@ class WebSocketServer(EventSource):
         backlog, reuse_port: of the listening socket.
         server_header: the Server header; None for none.
         logger: instead of the logger ``wsfast.server``.
+        driver: "epoll" or "asyncio"; by default "epoll" where it is to be had.
         options: the limits and timeouts, see `Options`.
 
     The functions may be coroutine functions.
@@ -122,8 +125,10 @@ class WebSocketServer(EventSource):
         reuse_port: bool = False,
         server_header: str | None = handshake.SERVER,
         logger: LoggerLike = logger,
+        driver: str | None = None,
         **options: Any,
     ) -> None:
+        self._epoll = engine.choose(driver)
         self.options = Options.take(options)
         if options:
             raise TypeError(f"there is no option {next(iter(options))!r}")
@@ -161,7 +166,8 @@ class WebSocketServer(EventSource):
         self._backlog = backlog
         self._reuse_port = reuse_port
         self._listeners: dict[str, list[Callable[..., Any]]] | None = None
-        self._server: asyncio.Server | None = None
+        self._sockets: tuple[socket.socket, ...] = ()
+        self._acceptors: list[Any] = []
         self._closing: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._closed.set()
@@ -181,35 +187,47 @@ class WebSocketServer(EventSource):
             OSError: the address cannot be listened on.
         """
         self.loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"ssl": self.ssl, "backlog": self._backlog}
-        if self.ssl is not None:
-            options["ssl_handshake_timeout"] = self.options.open_timeout
-            options["ssl_shutdown_timeout"] = self.options.close_timeout
-        if self._unix_path is not None:
-            self._server = await self.loop.create_unix_server(
-                self._make_driver, self._unix_path, **options
-            )
-        elif self._sock is not None:
-            create = (
-                self.loop.create_unix_server
-                if self._sock.family == getattr(socket, "AF_UNIX", None)
-                else self.loop.create_server
-            )
-            self._server = await create(self._make_driver, sock=self._sock, **options)
+        if self._sock is not None:
+            sockets = [self._sock]
+        elif self._unix_path is not None:
+            sockets = [unix_socket(self._unix_path, self._backlog)]
         else:
-            self._server = await self.loop.create_server(
-                self._make_driver,
-                self._host,
-                self._port,
-                reuse_port=self._reuse_port or None,
-                **options,
+            assert self._port is not None
+            sockets = listening_sockets(
+                self._host, self._port, self._backlog, self._reuse_port
             )
+        self._sockets = tuple(sockets)
+        self._acceptors = [await self._accept_on(sock) for sock in sockets]
         self._closing = None
         self._closed.clear()
         for sock in self.sockets:
             self.logger.info("server listening on %s", address_text(sock.getsockname()))
         self.emit("listening")
         return self
+
+    async def _accept_on(self, sock: socket.socket) -> Any:
+        """Accept the connections of a listening socket; returns what stops doing so by close()."""
+        if self._epoll:
+            return engine.listen(
+                self.loop,
+                sock,
+                lambda: ServerHandshake(self),
+                self._accept_failed,
+                self.options.write_limit,
+                self.ssl,
+            )
+        options: dict[str, Any] = {"ssl": self.ssl, "backlog": self._backlog}
+        if self.ssl is not None:
+            options["ssl_handshake_timeout"] = self.options.open_timeout
+            options["ssl_shutdown_timeout"] = self.options.close_timeout
+        unix = sock.family == getattr(socket, "AF_UNIX", None)
+        create = self.loop.create_unix_server if unix else self.loop.create_server
+        return await create(self._make_driver, sock=sock, **options)
+
+    def _accept_failed(self, error: OSError) -> None:
+        """No connection can be accepted for a moment."""
+        self.logger.warning("cannot accept a connection: %s", error)
+        self.emit("error", error)
 
     def _make_driver(self) -> TransportDriver:
         return TransportDriver(ServerHandshake(self), self.options.write_limit)
@@ -230,7 +248,7 @@ class WebSocketServer(EventSource):
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed. Cancelling it closes the server."""
-        if self._server is None:
+        if not self._acceptors:
             await self.start()
         try:
             await self.wait_closed()
@@ -279,15 +297,15 @@ class WebSocketServer(EventSource):
             code, reason: for the close frames.
             close_connections: False to leave the clients connected.
         """
-        if self._closing is None and self._server is not None:
+        if self._closing is None and self._acceptors:
             self._closing = self.loop.create_task(self._close(code, reason, close_connections))
         return Completion(self.wait_closed)
 
     async def _close(self, code: int, reason: str, close_connections: bool) -> None:
-        assert self._server is not None
         self.logger.info("server closing")
         try:
-            self._server.close()
+            for acceptor in self._acceptors:
+                acceptor.close()
             for opening in tuple(self._handshakes):
                 opening.turn_away()
             if close_connections:
@@ -301,7 +319,8 @@ class WebSocketServer(EventSource):
                 if running:
                     await asyncio.wait(running)
         finally:
-            self._server = None
+            self._acceptors = []
+            self._sockets = ()
             self._closed.set()
         self.logger.info("server closed")
         self.emit("close")
@@ -324,7 +343,7 @@ class WebSocketServer(EventSource):
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The listening sockets."""
-        return () if self._server is None else tuple(self._server.sockets)
+        return self._sockets
 
     def address(self) -> Any:
         """The address of the first listening socket, as (host, port), or a path; None if closed."""
@@ -337,7 +356,7 @@ class WebSocketServer(EventSource):
     @property
     def is_serving(self) -> bool:
         """Whether the server accepts connections."""
-        return self._server is not None and self._closing is None
+        return bool(self._acceptors) and self._closing is None
 
     # From the handshakes and the connections
 
