@@ -10,6 +10,8 @@ PYX := $(wildcard wsfast/*.pyx)
 # A pure build and a compiled one are different states of the same environment.
 BUILT := $(VENV)/.built$(if $(filter 1,$(WSFAST_PURE)),-pure)
 GROUP = $(BIN)/python -m pip install -qq --group
+# $(call each,COMMAND) runs it once for each backend, and fails if any run did.
+each = status=0; for backend in $(BACKENDS); do $(BIN)/$(1) --backend=$$backend $(ARGS) || status=1; done; exit $$status
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
@@ -31,7 +33,7 @@ run: $(BUILT) ## serve the demo on 127.0.0.1:8080 (RUN_SECONDS=5 stops by itself
 	@$(if $(RUN_SECONDS),$(BIN)/python tools/run_for.py $(RUN_SECONDS)) $(BIN)/wsfast serve --host $(HOST) --port $(PORT)
 
 test: $(BUILT) $(VENV)/.test ## run the tests on each backend
-	@for backend in $(BACKENDS); do $(BIN)/python -m pytest --backend=$$backend $(ARGS) || exit 1; done
+	@$(call each,python -m pytest)
 
 lint: $(BUILT) $(VENV)/.lint ## ruff, cython-lint, codespell
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
@@ -48,24 +50,24 @@ types: $(BUILT) $(VENV)/.lint ## mypy --strict, and the .pyi files against the m
 
 coverage: $(BUILT) $(VENV)/.test ## branch coverage of both backends, with a floor
 	@$(BIN)/coverage erase
-	@for backend in $(BACKENDS); do $(BIN)/coverage run -m pytest --backend=$$backend $(ARGS) || exit 1; done
+	@$(call each,coverage run -m pytest)
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
 
 differential: $(BUILT) $(VENV)/.test ## compare the backends on 100,000 random streams (long)
 	@WSFAST_DIFFERENTIAL=$${WSFAST_DIFFERENTIAL:-100000} $(BIN)/python -m pytest --timeout=0 --backend=compiled tests/test_differential.py
 
 growth: $(BUILT) $(VENV)/.test ## check that time and memory grow linearly
-	@for backend in $(BACKENDS); do $(BIN)/python -m pytest -m growth --timeout=0 --backend=$$backend tests/growth || exit 1; done
+	@$(call each,python -m pytest --timeout=0 tests/growth)
 
 load: $(BUILT) $(VENV)/.test ## check that 5,000 connections at once lose and leave nothing
-	@for backend in $(BACKENDS); do $(BIN)/python -m pytest --backend=$$backend tests/load $(ARGS) || exit 1; done
+	@$(call each,python -m pytest tests/load)
 
 bench: $(BUILT) $(VENV)/.bench ## micro-benchmarks of both backends
 	@$(BIN)/python bench/micro.py $(ARGS)
 
 interop: $(BUILT) $(VENV)/.test ## install Node's ws, Chromium and nginx, and test against them
 	@sh tools/install_interop.sh
-	@for backend in $(BACKENDS); do $(BIN)/python -m pytest --backend=$$backend tests/interop $(ARGS) || exit 1; done
+	@$(call each,python -m pytest tests/interop)
 
 compliance: $(BUILT) ## run the Autobahn test suite (needs a CPython 2.7)
 	@$(BIN)/python compliance/run.py $(ARGS)

@@ -57,13 +57,8 @@ def wire(text):
     ``wire('81 85 M "Hello"')``
     """
     out = b""
-    for quoted, digits in re.findall(r'"([^"]*)"|(\S+)', text):
-        if digits == "M":
-            out += ZERO
-        elif digits:
-            out += bytes.fromhex(digits)
-        else:
-            out += quoted.encode()
+    for quoted, digits, key in re.findall(r'"([^"]*)"|([0-9a-f]+)|(M)', text):
+        out += quoted.encode() + bytes.fromhex(digits) + (ZERO if key else b"")
     return out
 
 

@@ -12,7 +12,10 @@ import os
 from collections import deque
 from typing import Any, NamedTuple
 
-from frames import read_frames
+from frames import ZERO, pieces, read_frames
+
+from wsfast.exceptions import ProtocolError
+from wsfast.options import Options
 
 
 class Backend(NamedTuple):
@@ -142,6 +145,77 @@ class FakeLoop:
         raise AssertionError(f"the loop is not idle after {passes} passes: {self.ready}")
 
 
+class Hooks:
+    """Records what the state machine tells its subclass."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.events = []
+
+    def on_control(self, opcode, data):
+        self.events.append((CONTROL[opcode], data))
+
+    def on_closing(self):
+        self.events.append("closing")
+
+    def on_closed(self):
+        self.events.append("closed")
+
+
+class ProtocolHooks(Hooks):
+    """Records what a Protocol does, too: ``writes`` are the calls of its write()."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.writes = []
+
+    def on_message(self, opcode, data, fin):
+        self.events.append((opcode, data, fin))
+
+    def write(self, *buffers):
+        self.writes.append(buffers)
+        self.events += [("sent", *item[:2]) for item in read_frames(b"".join(buffers))]
+
+    def write_eof(self):
+        self.events.append("end")
+
+    @property
+    def sent(self):
+        """All bytes that were written."""
+        return b"".join(b"".join(buffers) for buffers in self.writes)
+
+
+class ConnectionHooks(Hooks):
+    """Records what a Connection reports."""
+
+    def listener_failed(self, error):
+        self.events.append(("listener failed", error))
+
+    def send_failed(self, error):
+        self.events.append(("send failed", error))
+
+
+CONTROL = {8: "close", 9: "ping", 10: "pong"}
+
+
+def make_protocol(backend, *, client=False, **options):
+    """A Protocol that records what it does. Its masking keys are zero."""
+    cls = type("RecordingProtocol", (ProtocolHooks, backend.protocol.Protocol), {})
+    return cls(Options(**options), client=client, generate_mask=lambda: ZERO)
+
+
+def make_connection(backend, *, client=False, loop=None, driver=None, **options):
+    """A Connection on a recording driver, and on a fake loop if there is no other."""
+    cls = type("RecordingConnection", (ConnectionHooks, backend.core.Connection), {})
+    return cls(
+        Options(**options),
+        RecordingDriver() if driver is None else driver,
+        FakeLoop() if loop is None else loop,
+        client=client,
+        generate_mask=lambda: ZERO,
+    )
+
+
 def describe(error):
     """What must be the same of an exception on both backends."""
     if error is None:
@@ -153,3 +227,26 @@ def describe(error):
         {name: getattr(error, name) for name in names if hasattr(error, name)},
         describe(error.__cause__),
     )
+
+
+def read(reader, data, size=None):
+    """Feed ``data`` to a FrameReader, in pieces of ``size`` bytes; all that it hands out."""
+    items = []
+    for piece in pieces(data, size or max(len(data), 1)):
+        reader.feed(piece)
+        while (item := reader.next()) is not None:
+            items.append(item)
+    return items
+
+
+def read_error(reader, data, size=None):
+    """What a FrameReader hands out before it raises, and what it raises."""
+    items = []
+    try:
+        for piece in pieces(data, size or max(len(data), 1)):
+            reader.feed(piece)
+            while (item := reader.next()) is not None:
+                items.append(item)
+    except ProtocolError as error:
+        return items, error
+    raise AssertionError(f"nothing was raised; the reader handed out {items}")

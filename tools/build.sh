@@ -39,6 +39,9 @@ fi
 
 if [ "${WSFAST_PURE:-}" != 1 ]; then
     say "compiling the extension modules"
+    for module in wsfast/*.so; do # of a .pyx that is gone, it would still be imported
+        [ -e "${module%%.*}.pyx" ] || rm -f "$module"
+    done
     force=
     [ ! -e "$stamp" ] || [ ! setup.py -nt "$stamp" ] || force=--force
     # distutils prints every command; keep that for a failure.

@@ -39,6 +39,7 @@ cdef class Connection(Protocol):
     cdef size_t turn_bytes
     cdef bint turn_scheduled
     cdef bint eof_received
+    cdef bint is_lost
     cdef Py_ssize_t max_queue
     cdef Py_ssize_t write_limit
     cdef Py_ssize_t max_write_buffer
@@ -69,6 +70,7 @@ cdef class Connection(Protocol):
     cdef uint8_t* reserve(self, size_t size) except NULL
     cdef int written(self, double now, bint hold) except -1
     cdef int flush(self) except -1
+    cdef int flush_all(self) except -1
     cdef int release_held(self) noexcept
     cdef int transmit(self, object buffers) except -1
     cdef int limit_waiting(self, Py_ssize_t waiting) except -1

@@ -60,6 +60,12 @@ class Connection(Protocol):
     def received(self, data: Buffer) -> None:
         """From the driver: bytes came. They are only lent."""
 
+    def receive_soon(self, data: bytes) -> None:
+        """Bytes came with the opening handshake. The next pass of the loop deals with them.
+
+        By then whoever waited for the connection waits for its messages.
+        """
+
     def eof(self) -> bool:
         """From the driver: the peer will send nothing more. True to keep the transport open."""
 

@@ -137,6 +137,11 @@ cdef class Connection(Protocol):
         finally:
             PyBuffer_Release(&view)
 
+    def receive_soon(self, data):
+        self.wire_bytes_received += len(data)
+        self.reader.feed(data)
+        self.schedule_turn()
+
     def eof(self):
         self.eof_received = True
         if self.has_rest():
@@ -156,14 +161,15 @@ cdef class Connection(Protocol):
             self.drains = None
             for drain in drains:
                 drain.wake(self.dispatching)
-        self.go_on(WRITES_BLOCKED)
+        if not self.blocked:  # again, by the pong
+            self.go_on(WRITES_BLOCKED)
 
     def lost(self, error):
         cdef Drain drain
         if self.ready_state == CLOSED:
             return
         self.stopped = 0
-        self.reading = False
+        self.is_lost = True
         self.release_held()
         # What came before the end is delivered before the end is told.
         while not self.discarding and self.has_rest():
@@ -234,7 +240,9 @@ cdef class Connection(Protocol):
 
     cdef bint has_rest(self) noexcept:
         """Whether there is input that reading stopped before."""
-        return self.reader.position != self.reader.end or self.postponed is not None
+        return not self.discarding and (
+            self.reader.position != self.reader.end or self.postponed is not None
+        )
 
     cdef int schedule_turn(self) except -1:
         self.stopped |= TURN_OVER
@@ -252,14 +260,14 @@ cdef class Connection(Protocol):
 
     cdef int take_eof(self) except -1:
         self.discarding = True
-        self.flush()
+        self.flush_all()
         self.begin_closing()
         self.driver.shutdown_write(self)
         return 0
 
     cdef int update_reading(self) except -1:
         cdef bint reading = not self.stopped
-        if reading != self.reading and self.ready_state != CLOSED:
+        if reading != self.reading and not self.is_lost:
             self.reading = reading
             if reading:
                 self.driver.resume(self)
@@ -285,7 +293,7 @@ cdef class Connection(Protocol):
 
     cdef bint settled(self) except -1:
         """Wake the receiver before a close frame or an error is acted on."""
-        if self.receiver is None or not self.queue.count or not self.reading:
+        if self.receiver is None or not self.queue.count or self.is_lost:
             return True
         if self.receiver.wake(self.dispatching):
             return True
@@ -444,7 +452,9 @@ cdef class Connection(Protocol):
         """Send a frame at once, or hold it with what follows in the same breath (DESIGN: cork)."""
         cdef double now = monotonic_seconds()
         cdef bint hold = self.should_hold(now)
-        cdef bint large = size > COPY_LIMIT and not self.client and owner is not None
+        cdef bint large = (
+            size > COPY_LIMIT and not self.client and owner is not None and not self.cork_depth
+        )
         cdef uint8_t* target = self.reserve(MAX_HEADER if large else size + MAX_HEADER)
         cdef size_t header_size = write_header(target, opcode, size, fin, 0, self.client)
         cdef uint32_t key
@@ -545,11 +555,19 @@ cdef class Connection(Protocol):
             self.transmit((data,))
         return 0
 
+    cdef int flush_all(self) except -1:
+        """Send what is held, corked or not: nothing can follow."""
+        cdef int depth = self.cork_depth
+        self.cork_depth = 0
+        self.flush()
+        self.cork_depth = depth
+        return 0
+
     def cork(self):
         return Cork(self)
 
     cdef int eof_out(self) except -1:
-        self.flush()
+        self.flush_all()
         self.stopped = 0
         if not self.dispatching:
             self.update_reading()

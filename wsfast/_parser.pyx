@@ -91,7 +91,7 @@ cdef class FrameReader:
             source = PyBytes_FromStringAndSize(<char*> self.position, self.end - self.position)
             source += data
         else:
-            source = bytes(data)
+            source = data if type(data) is bytes else bytes(memoryview(data))
         self.source = source
         self.lend(<const uint8_t*> PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source))
 
@@ -175,6 +175,7 @@ cdef class FrameReader:
                         break
                     self.data = parse_close(self.data)
                     self.current = FINISHED
+                    self.position = self.end
                     return True
 
                 elif self.current == DELIVER:

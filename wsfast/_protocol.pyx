@@ -271,8 +271,9 @@ cdef class Protocol:
         self.discarding = True
         self.error = error
         if self.close_sent is None:
-            reason = str(error).encode()[:123].decode(errors="ignore")
-            self.send_close(Close(getattr(error, "close_code", 1011), reason))
+            reason = str(error).encode(errors="replace")[:123].decode(errors="ignore")
+            code = getattr(error, "close_code", 1011)
+            self.send_close(Close(code if is_close_code(code) else 1011, reason))
         self.eof_out()
         return 0
 

@@ -293,7 +293,7 @@ class ClientHandshake:
         sweep.add(websocket)
         self.done.set_result(websocket)
         if rest:
-            websocket.received(bytes(rest))
+            websocket.receive_soon(bytes(rest))
 
     def _refuse_extension(self) -> None:
         payload = (1010).to_bytes(2, "big") + b"extension was not requested"

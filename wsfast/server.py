@@ -40,6 +40,9 @@ logger = logging.getLogger("wsfast.server")
 
 Steps = Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, Response]
 
+# How long, in seconds, a refused client gets to read the answer before the connection is closed.
+LINGER = 2.0
+
 SERVER_CLOSING = "The server is closing.\n"
 
 Handler = Callable[[WebSocket], Awaitable[None]]
@@ -455,6 +458,7 @@ class ServerHandshake:
         "_reader",
         "_rest",
         "_server",
+        "_started",
         "_task",
         "_ws",
     )
@@ -467,6 +471,7 @@ class ServerHandshake:
         self._rest = b""
         self._ws: WebSocket | None = None
         self._task: asyncio.Task[None] | None = None  # while a hook is awaited
+        self._started = False
         self._answered = False
         timeout = server.options.open_timeout
         self._deadline = float("inf") if timeout is None else monotonic() + timeout
@@ -478,6 +483,7 @@ class ServerHandshake:
         self._server.handshake_started(self)
 
     def received(self, data: Any) -> None:
+        self._started = True
         if self._answered:
             return  # what comes behind a refused request is discarded
         if self._reader is None:
@@ -611,9 +617,12 @@ class ServerHandshake:
 
     def turn_away(self) -> None:
         """The server closes: wait neither for the request nor for a hook."""
-        if not self._answered:
+        if self._started and not self._answered:
             self._end_hook()
             self._answer(handshake.text_response(503, SERVER_CLOSING))
+        else:
+            # It has asked for nothing, as browsers that connect in advance, or has its answer.
+            self._driver.abort(self)
 
     def _refuse(self, error: InvalidHandshake) -> None:
         """Answer a bad request."""
@@ -658,7 +667,7 @@ class ServerHandshake:
         websocket.opened()
         server.accept_connection(websocket)
         if self._rest:
-            websocket.received(self._rest)
+            websocket.receive_soon(self._rest)
 
     def _fail_response(self, error: Exception) -> None:
         """A hook's response cannot be sent, for instance because of a line break in a header."""
@@ -670,7 +679,7 @@ class ServerHandshake:
         self._answered = True
         self._reader = None
         timeout = self._server.options.close_timeout
-        self._deadline = float("inf") if timeout is None else monotonic() + timeout
+        self._deadline = monotonic() + (LINGER if timeout is None else min(timeout, LINGER))
         self._driver.write(self, (answer,))
         self._driver.shutdown_write(self)
 

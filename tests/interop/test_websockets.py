@@ -331,7 +331,8 @@ async def test_keepalive_pings_of_a_client_are_answered(serving):
         # websockets tells of a pong by the latency alone.
         while not ws.latency:
             await asyncio.sleep(0.01)
-        assert 0 < await (await ws.ping()) < TIMEOUT
+        # On uvloop, whose clock counts milliseconds, websockets may measure nothing.
+        assert 0 <= await (await ws.ping()) < TIMEOUT
 
 
 async def test_keepalive_pings_of_a_wsfast_server_tell_the_latency(serving, watch):

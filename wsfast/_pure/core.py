@@ -75,6 +75,7 @@ class Connection(Protocol):
         self._turn_bytes = 0
         self._turn_scheduled = False
         self._eof = False
+        self._lost = False
 
         self._drains: list[Drain] = []
         self._blocked = False
@@ -108,6 +109,12 @@ class Connection(Protocol):
         """Bytes came."""
         self._turn(data)
 
+    def receive_soon(self, data: bytes) -> None:
+        """Bytes came with the opening handshake. The next pass of the loop deals with them."""
+        self.wire_bytes_received += len(data)
+        self._reader.feed(data)
+        self._schedule_turn()
+
     def eof(self) -> bool:
         """The peer will send nothing more. True if there is still something to deal with."""
         self._eof = True
@@ -125,15 +132,17 @@ class Connection(Protocol):
         drains, self._drains = self._drains, []
         for drain in drains:
             drain.wake(self._dispatching)
-        self._go_on(WRITES_BLOCKED)
+        if not self._blocked:  # again, by the pong
+            self._go_on(WRITES_BLOCKED)
 
     def lost(self, error: BaseException | None) -> None:
         """The transport is closed."""
         if self.state is CLOSED:
             return
         self._stopped = 0
-        self._reading = False
+        self._lost = True
         self._held.clear()
+        self._held_size = 0
         # What came before the end is delivered before the end is told.
         while not self._discarding and self._has_rest():
             self._stopped = 0
@@ -190,7 +199,9 @@ class Connection(Protocol):
 
     def _has_rest(self) -> bool:
         """Whether there is input that reading stopped before."""
-        return self._reader.pending > 0 or self._postponed is not None
+        return not self._discarding and (
+            self._reader.pending > 0 or self._postponed is not None
+        )
 
     def _schedule_turn(self) -> None:
         self._stopped |= TURN_OVER
@@ -208,13 +219,13 @@ class Connection(Protocol):
 
     def _receive_eof(self) -> None:
         self._discarding = True
-        self._flush()
+        self._flush_all()
         self._begin_closing()
         self.driver.shutdown_write(self)
 
     def _update_reading(self) -> None:
         reading = not self._stopped
-        if reading is not self._reading and self.state is not CLOSED:
+        if reading is not self._reading and not self._lost:
             self._reading = reading
             if reading:
                 self.driver.resume(self)
@@ -237,7 +248,7 @@ class Connection(Protocol):
 
     def settle(self) -> bool:
         """Wake the receiver before a close frame or an error is acted on."""
-        if self._receiver is None or not self._queue or not self._reading:
+        if self._receiver is None or not self._queue or self._lost:
             return True
         if self._receiver.wake(self._dispatching):
             return True
@@ -427,7 +438,7 @@ class Connection(Protocol):
 
     def write_eof(self) -> None:
         """Send what is held and the end of the stream."""
-        self._flush()
+        self._flush_all()
         self._stopped = 0
         if not self._dispatching:
             self._update_reading()
@@ -454,6 +465,12 @@ class Connection(Protocol):
             held, self._held = self._held, []
             self._held_size = 0
             self._transmit(held)
+
+    def _flush_all(self) -> None:
+        """Send what is held, corked or not: nothing can follow."""
+        depth, self._cork_depth = self._cork_depth, 0
+        self._flush()
+        self._cork_depth = depth
 
     def _transmit(self, buffers: Any) -> None:
         if self.state is CLOSED:

@@ -74,7 +74,7 @@ class Utf8Validator:
     def feed(self, data: Buffer) -> bool:
         """Take the next piece. False if what came so far cannot begin valid UTF-8."""
         if not self._failed:
-            piece = self._tail + bytes(data)
+            piece = self._tail + bytes(memoryview(data))
             try:
                 # Not final: an incomplete character at the end is kept, at most three bytes.
                 _, consumed = codecs.utf_8_decode(piece, "strict", False)

@@ -53,7 +53,7 @@ class FrameReader:
         "_opcode",
         "_position",
         "_remaining",
-        "_starved",
+        "_seen",
         "_utf8",
         "bytes_read",
         "fragments",
@@ -82,8 +82,8 @@ class FrameReader:
         self._input = b""
         self._position = 0
         self._end = 0
-        # Whether what is left of the input is the beginning of something longer.
-        self._starved = False
+        # How much of what is left of the input is the known beginning of something longer.
+        self._seen = 0
 
         self._current = INFO
         self._opcode = 0
@@ -110,27 +110,28 @@ class FrameReader:
     @property
     def pending(self) -> int:
         """How many of the bytes fed are not read yet."""
-        return 0 if self._starved else self._end - self._position
+        return self._end - self._position - self._seen
 
     def feed(self, data: Buffer) -> None:
         """Give the reader more of the stream."""
-        data = bytes(data)
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))
         if self._position < self._end:
             data = self._input[self._position :] + data
         self._input = data
         self._position = 0
         self._end = len(data)
-        self._starved = False
 
     def next(self) -> tuple[int, str | bytes | Close, bool] | None:
         """The next opcode, data and fin; None when more bytes are needed."""
+        self._seen = 0
         try:
             frame = self._advance()
         except BaseException:
             self._finish()
             raise
         if frame is None:
-            self._starved = True
+            self._seen = self._end - self._position
         return frame
 
     def _advance(self) -> tuple[int, str | bytes | Close, bool] | None:
@@ -354,7 +355,7 @@ def encode_frame(
         raise ValueError(f"opcode must be 0 to 15, not {opcode}")
     if not 0 <= rsv <= 7:
         raise ValueError(f"rsv must be 0 to 7, not {rsv}")
-    payload = data if type(data) is bytes else bytes(data)
+    payload = data if type(data) is bytes else bytes(memoryview(data))
     size = len(payload)
     if key is None:
         return encode_header(opcode, size, fin, rsv, False) + payload
