@@ -18,7 +18,7 @@ from .frames import Opcode
 from .options import Options
 from .protocol import handshake
 from .protocol.http import ResponseReader
-from .sweep import shared_sweep
+from .sweep import Clients
 from .tls import client_context
 from .transport import TransportDriver
 from .uri import parse_uri
@@ -275,14 +275,14 @@ class ClientHandshake:
             # The server believes that the connection is open (RFC 6455 section 7.4.1).
             self._refuse_extension()
             raise
-        sweep = shared_sweep(self._loop, config.options.sweep_interval)
+        clients = Clients.of(self._loop, config.options.sweep_interval)
         websocket = WebSocket(
             config.options,
             self._driver,
             self._loop,
             client=True,
             request=self._request,
-            release=sweep.discard,
+            release=clients.discard,
             url=str(config.uri),
             generate_mask=config.generate_mask,
         )
@@ -290,7 +290,7 @@ class ClientHandshake:
         websocket.subprotocol = subprotocol
         self._driver.target = websocket
         websocket.opened()
-        sweep.add(websocket)
+        clients.add(websocket)
         self.done.set_result(websocket)
         if rest:
             websocket.receive_soon(bytes(rest))

@@ -60,14 +60,12 @@ async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list
     """The addresses of a host, the families taking turns (RFC 8305 section 4)."""
     try:
         # An address needs no thread.
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-        )
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # type: ignore[assignment]
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     families: dict[int, list[Address]] = {}
     for info in found:
-        families.setdefault(info[0], []).append(info)  # type: ignore[arg-type]
+        families.setdefault(info[0], []).append(info)
     rounds = itertools.zip_longest(*families.values())
     return [info for group in rounds for info in group if info is not None]
 

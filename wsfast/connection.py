@@ -106,7 +106,7 @@ class WebSocket(EventSource, Connection):
             state=State.CONNECTING,
             generate_mask=generate_mask,
         )
-        self._listeners = None
+        self._listeners = ()
         self._request = request
         self._release = release
         self._response: Response | bytes | None = None

@@ -38,7 +38,8 @@ __all__ = ["ClientInfo", "WebSocketServer", "serve"]
 
 logger = logging.getLogger("wsfast.server")
 
-Steps = Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, Response]
+# They yield a hook and its arguments, and return the response, or the head of a 101 as it is sent.
+Steps = Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, Response | bytes]
 
 # How long, in seconds, a refused client gets to read the answer before the connection is closed.
 LINGER = 2.0
@@ -168,7 +169,7 @@ class WebSocketServer(EventSource):
         self._unix_path = unix_path
         self._backlog = backlog
         self._reuse_port = reuse_port
-        self._listeners: dict[str, list[Callable[..., Any]]] | None = None
+        self._listeners = ()
         self._sockets: tuple[socket.socket, ...] = ()
         self._acceptors: list[Any] = []
         self._closing: asyncio.Task[None] | None = None
@@ -178,8 +179,7 @@ class WebSocketServer(EventSource):
         self._handshakes: set[ServerHandshake] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
-        self._idle.set()
-        self._sweep = Sweep(self.options.sweep_interval)
+        self._sweep = Sweep(self.options.sweep_interval, self._open, self._handshakes)
 
     # Life
 
@@ -196,9 +196,7 @@ class WebSocketServer(EventSource):
             sockets = [unix_socket(self._unix_path, self._backlog)]
         else:
             assert self._port is not None
-            sockets = listening_sockets(
-                self._host, self._port, self._backlog, self._reuse_port
-            )
+            sockets = listening_sockets(self._host, self._port, self._backlog, self._reuse_port)
         self._sockets = tuple(sockets)
         self._acceptors = [await self._accept_on(sock) for sock in sockets]
         self._closing = None
@@ -314,7 +312,9 @@ class WebSocketServer(EventSource):
             if close_connections:
                 for websocket in tuple(self._open):
                     websocket.close(code, reason)
-            await self._idle.wait()
+            self._idle.clear()
+            if self._open or self._handshakes:
+                await self._idle.wait()
             if self._tasks:
                 _, running = await asyncio.wait(self._tasks, timeout=self.options.close_timeout)
                 for task in running:
@@ -363,21 +363,18 @@ class WebSocketServer(EventSource):
 
     # From the handshakes and the connections
 
-    def accept_connection(self, websocket: WebSocket) -> None:
+    def accept_connection(self, websocket: WebSocket, request: Request) -> None:
         """Take a connection whose handshake is done, and start its handler."""
         self._open.add(websocket)
-        self._sweep.add(websocket)
-        self._update_idle()
         if self.handler is not None:
             self._start_task(self._run_handler(self.handler, websocket))
         if self._listeners:
-            self.emit("connection", websocket, websocket.request)
+            self.emit("connection", websocket, request)
 
     def connection_closed(self, websocket: WebSocket) -> None:
         """Let go of a connection."""
         self._open.discard(websocket)
-        self._sweep.discard(websocket)
-        self._update_idle()
+        self._note_end()
         if self.logger.isEnabledFor(logging.DEBUG):
             self.logger.debug(
                 "connection closed: %s", websocket.closed_error(), extra={"websocket": websocket}
@@ -386,14 +383,12 @@ class WebSocketServer(EventSource):
     def handshake_started(self, handshake: ServerHandshake) -> None:
         """Look after a handshake."""
         self._handshakes.add(handshake)
-        self._sweep.add(handshake)
-        self._update_idle()
+        self._sweep.start()
 
     def handshake_ended(self, handshake: ServerHandshake) -> None:
         """Let go of a handshake."""
         self._handshakes.discard(handshake)
-        self._sweep.discard(handshake)
-        self._update_idle()
+        self._note_end()
 
     def unavailable(self) -> Response | None:
         """The response for a client that cannot be taken now."""
@@ -403,10 +398,10 @@ class WebSocketServer(EventSource):
             return handshake.text_response(503, "The server has too many connections.\n")
         return None
 
-    def _update_idle(self) -> None:
-        if self._open or self._handshakes:
-            self._idle.clear()
-        else:
+    def _note_end(self) -> None:
+        """A connection, or a handshake, is gone."""
+        if not self._open and not self._handshakes:
+            self._sweep.stop_if_idle()
             self._idle.set()
 
     def _run_listener(self, awaitable: Any) -> None:
@@ -456,6 +451,7 @@ class ServerHandshake:
         "_driver",
         "_head",
         "_reader",
+        "_request",
         "_rest",
         "_server",
         "_started",
@@ -495,7 +491,7 @@ class ServerHandshake:
                 return
             self._reader = None
             self._head, self._rest = result
-            request = parse_request(self._head)
+            request = self._request = parse_request(self._head)
         except InvalidHandshake as error:
             self._refuse(error)
             return
@@ -577,7 +573,7 @@ class ServerHandshake:
             self._driver,
             server.loop,
             client=False,
-            request=request if keep or server._listeners else self._head,
+            request=request if keep else self._head,
             release=server.connection_closed,
             server=server,
         )
@@ -606,13 +602,16 @@ class ServerHandshake:
             ws.subprotocol = handshake.check_selected_subprotocol(selected, offered)
         else:
             ws.subprotocol = handshake.select_subprotocol(offered, server.subprotocols)
+        if server.process_response is None:
+            return server.unavailable() or handshake.accept_head(
+                upgrade.key, ws.subprotocol, server.server_header
+            )
         response = handshake.accept_response(
             upgrade.key, subprotocol=ws.subprotocol, server_header=server.server_header
         )
-        if server.process_response is not None:
-            other = yield server.process_response, (ws, request, response)
-            if other is not None:
-                response = check_response(other, "process_response")
+        other = yield server.process_response, (ws, request, response)
+        if other is not None:
+            response = check_response(other, "process_response")
         return server.unavailable() or response
 
     def turn_away(self) -> None:
@@ -635,7 +634,7 @@ class ServerHandshake:
         self._server.logger.error("opening handshake failed", exc_info=error)
         self._answer(handshake.rejection(error))
 
-    def _answer(self, response: Response) -> None:
+    def _answer(self, response: Response | bytes) -> None:
         if self._answered:
             return  # the client is gone
         if self._task is not None:
@@ -643,7 +642,10 @@ class ServerHandshake:
             self._task = None
             self._driver.resume(self)
         server = self._server
-        if response.status_code != 101 or self._ws is None:
+        answer: bytes
+        if isinstance(response, bytes):
+            answer = response
+        elif response.status_code != 101 or self._ws is None:
             try:
                 date = handshake.http_date(time.time())
                 answer = handshake.closing_response(response, date=date).serialize()
@@ -652,20 +654,22 @@ class ServerHandshake:
                 return
             self._end(answer)
             return
-        try:
-            answer = response.serialize()
-        except Exception as error:
-            self._fail_response(error)
-            return
+        else:
+            try:
+                answer = response.serialize()
+            except Exception as error:
+                self._fail_response(error)
+                return
         self._answered = True
         websocket = self._ws
+        assert websocket is not None
         websocket._response = answer
         driver = self._driver
         driver.write(self, (answer,))
         driver.target = websocket
-        server.handshake_ended(self)
         websocket.opened()
-        server.accept_connection(websocket)
+        server.accept_connection(websocket, self._request)
+        server.handshake_ended(self)
         if self._rest:
             websocket.receive_soon(self._rest)
 
