@@ -74,6 +74,10 @@ cdef enum:
     CORK_SIZE = 65536
 
 
+# What nearly all connections have. It stays empty.
+cdef MessageQueue EMPTY = MessageQueue()
+
+
 # What is held before it leaves: one buffer, which belongs to one connection from its first held byte
 # until the flush; who finds it taken has a buffer of its own.
 cdef enum:
@@ -102,7 +106,7 @@ cdef class Connection(Protocol):
         self.direct = driver if isinstance(driver, DirectDriver) else None
         self.loop = loop
         self.thread = PyThread_get_thread_ident()
-        self.queue = MessageQueue()
+        self.queue = EMPTY
         self.reading = True
         self.max_queue = -1 if options.max_queue is None else options.max_queue
         self.write_limit = options.write_limit
@@ -324,6 +328,8 @@ cdef class Connection(Protocol):
             return 0
         if self.reader.fragments or not fin or opcode == CONT:
             data = (opcode, data, bool(fin))
+        if self.queue is EMPTY:
+            self.queue = MessageQueue()
         self.queue.append(data)
         return 0
 

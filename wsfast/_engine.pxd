@@ -42,6 +42,7 @@ cdef class SocketDriver(DirectDriver):
     cdef size_t backlog_size
     cdef size_t backlog_offset  # of its first item, what was written of it
     cdef object addresses
+    cdef object sock  # made when asked for
 
     cdef int begin(self) except -1
     cdef int readable(self) except -1

@@ -452,8 +452,10 @@ cdef class SocketDriver(DirectDriver):
             if self.addresses is None:
                 self.addresses = read_addresses(self.fd)
             return self.addresses[name == "peername"]
-        if name == "socket" and self.fd >= 0:
-            return socket.socket(fileno=os.dup(self.fd))
+        if name == "socket":
+            if self.sock is None and self.fd >= 0:
+                self.sock = socket.socket(fileno=self.fd)
+            return default if self.sock is None else self.sock
         return default
 
     cdef int update(self) except -1:
@@ -487,6 +489,8 @@ cdef class SocketDriver(DirectDriver):
         if self.addresses is None:
             self.addresses = read_addresses(self.fd)
         self.engine.detach(self)
+        if self.sock is not None:
+            self.sock.detach()  # whoever asked for it does not own the file descriptor
         close_fd(self.fd)
         self.fd = -1
         self.engine.loop.call_soon(self._tell_lost, error)
@@ -534,6 +538,7 @@ cdef class Listener:
         self.failed = failed
         self.write_limit = write_limit
         self.tcp = sock.family != socket.AF_UNIX
+        sock.setblocking(False)
         engine.loop.add_reader(sock.fileno(), self._accept)
 
     def _accept(self):

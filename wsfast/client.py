@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import engine
 from ._backend import encode_frame, masking_key
-from .connecting import connect_socket, connect_unix_socket
 from .connection import WebSocket
+from .dial import open_socket, open_unix_socket
 from .exceptions import InvalidHandshake, InvalidMessage, NetworkError, UnexpectedExtension
 from .frames import Opcode
 from .options import Options
@@ -177,10 +177,10 @@ class connect:
         if self._sock is not None:
             sock = self._sock
         elif uri.unix_path is not None:
-            sock = await connect_unix_socket(uri.unix_path)
+            sock = await open_unix_socket(loop, uri.unix_path)
         else:
-            sock = await connect_socket(
-                self._host or uri.host, self._port or uri.port, self._local_address
+            sock = await open_socket(
+                loop, self._host or uri.host, self._port or uri.port, self._local_address
             )
         name = uri.host if self.server_hostname is None else self.server_hostname
         write_limit = self.options.write_limit

@@ -6,15 +6,20 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["EventSource"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-# Pairs of event and listener. There are few, and most connections have one: a dictionary of lists
-# would be most of what an idle connection needs.
-Listeners: TypeAlias = "tuple[tuple[str, Callable[..., Any]], ...]"
+# Event, listener, event, listener. There are few, and most connections have one: a dictionary of
+# lists would be most of what an idle connection needs.
+Listeners: TypeAlias = "tuple[Any, ...]"
+
+
+def pairs(listeners: Listeners) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The listeners with their events."""
+    return zip(listeners[::2], listeners[1::2], strict=True)
 
 
 class EventSource:
@@ -60,24 +65,24 @@ class EventSource:
     def off(self, event: str, listener: Callable[..., Any] | None = None) -> None:
         """Remove ``listener``, or all listeners, from ``event``."""
         self._check_event(event)
-        left = list(self._listeners)
-        for entry in self._listeners:
-            known = entry[1]
-            if entry[0] == event and listener in (
-                None,
-                known,
-                getattr(known, "__wrapped__", None),
+        left: list[Any] = []
+        found = False
+        for name, known in pairs(self._listeners):
+            if (
+                name == event
+                and listener in (None, known, getattr(known, "__wrapped__", None))
+                and not (found and listener is not None)
             ):
-                left.remove(entry)
-                if listener is not None:
-                    break
+                found = True
+            else:
+                left += name, known
         self._listeners = tuple(left)
         self._listeners_changed(event)
 
     def listeners(self, event: str) -> list[Callable[..., Any]]:
         """The listeners of ``event``, in the order in which they are called."""
         self._check_event(event)
-        return [listener for name, listener in self._listeners if name == event]
+        return [listener for name, listener in pairs(self._listeners) if name == event]
 
     def emit(self, event: str, *arguments: Any) -> bool:
         """Call the listeners of ``event``; whether there was one.
@@ -85,7 +90,7 @@ class EventSource:
         What a listener raises goes to the loop's exception handler.
         """
         called = False
-        for name, listener in self._listeners:
+        for name, listener in pairs(self._listeners):
             if name != event:
                 continue
             called = True
@@ -126,7 +131,7 @@ class EventSource:
                 f"a listener for {event!r} cannot be a coroutine function, because the next event "
                 "would not wait for it; use `async for message in ws`, or start a task"
             )
-        self._listeners += ((event, function),)
+        self._listeners += (event, function)
         self._listeners_changed(event)
         return listener
 

@@ -177,7 +177,8 @@ class WebSocketServer(EventSource):
         self._closed.set()
         self._open: set[WebSocket] = set()
         self._handshakes: set[ServerHandshake] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # The handlers with their connections, and the hooks and listeners that are awaited.
+        self._tasks: dict[asyncio.Task[Any], WebSocket | None] = {}
         self._idle = asyncio.Event()
         self._sweep = Sweep(self.options.sweep_interval, self._open, self._handshakes)
 
@@ -209,6 +210,7 @@ class WebSocketServer(EventSource):
     async def _accept_on(self, sock: socket.socket) -> Any:
         """Accept the connections of a listening socket; returns what stops doing so by close()."""
         if self._epoll:
+            sock.listen(self._backlog)
             return engine.listen(
                 self.loop,
                 sock,
@@ -363,11 +365,19 @@ class WebSocketServer(EventSource):
 
     # From the handshakes and the connections
 
+    def accept_response(self, websocket: WebSocket) -> Response:
+        """The response that opened a connection, which is not kept where no hook made it."""
+        return handshake.accept_response(
+            websocket.request.headers["Sec-WebSocket-Key"],
+            subprotocol=websocket.subprotocol,
+            server_header=self.server_header,
+        )
+
     def accept_connection(self, websocket: WebSocket, request: Request) -> None:
         """Take a connection whose handshake is done, and start its handler."""
         self._open.add(websocket)
         if self.handler is not None:
-            self._start_task(self._run_handler(self.handler, websocket))
+            self._start_handler(self.handler, websocket)
         if self._listeners:
             self.emit("connection", websocket, request)
 
@@ -415,27 +425,41 @@ class WebSocketServer(EventSource):
 
     def _start_task(self, coroutine: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
 
-    async def _run_handler(self, handler: Handler, websocket: WebSocket) -> None:
-        code = 1000
+    def _start_handler(self, handler: Handler, websocket: WebSocket) -> None:
+        # The handler's own coroutine is the task: one around it would double what an idle
+        # connection needs.
         try:
-            await handler(websocket)
-        except asyncio.CancelledError:
-            code = 1001
-            raise
-        except ConnectionClosed:
+            task = self.loop.create_task(handler(websocket), name="wsfast handler")
+        except Exception as error:
+            self._handler_failed(websocket, error)
+        else:
+            self._tasks[task] = websocket
+            task.add_done_callback(self._end_handler)
+
+    def _end_handler(self, task: asyncio.Task[None]) -> None:
+        websocket = self._tasks.pop(task)
+        assert websocket is not None
+        if task.cancelled():
+            websocket.close(1001)
+            return
+        error = task.exception()
+        if error is None:
+            websocket.close(1000)
+        elif isinstance(error, ConnectionClosed):
             # The usual end of a handler that does not expect the peer to go.
-            code = 1011
-        except Exception:
-            code = 1011
-            self.logger.error(
-                "connection handler failed", exc_info=True, extra={"websocket": websocket}
-            )
-        finally:
-            websocket.close(code)
+            websocket.close(1011)
+        else:
+            self._handler_failed(websocket, error)
+
+    def _handler_failed(self, websocket: WebSocket, error: BaseException) -> None:
+        self.logger.error(
+            "connection handler failed", exc_info=error, extra={"websocket": websocket}
+        )
+        websocket.close(1011)
 
 
 class ServerHandshake:
@@ -663,7 +687,8 @@ class ServerHandshake:
         self._answered = True
         websocket = self._ws
         assert websocket is not None
-        websocket._response = answer
+        if not isinstance(response, bytes):
+            websocket._response = response
         driver = self._driver
         driver.write(self, (answer,))
         driver.target = websocket
