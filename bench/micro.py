@@ -221,14 +221,6 @@ def utf8(make: Callable[[int], bytes]) -> Callable[[int], tuple[int, dict[str, R
     return cell
 
 
-def call_decode(data: bytes) -> Run:
-    def run(loops: int) -> None:
-        for _ in range(loops):
-            data.decode()
-
-    return run
-
-
 WORKS: dict[str, Callable[[int], tuple[int, dict[str, Run]]]] = {
     "mask": mask,
     "parse binary": parse(BINARY, os.urandom),
@@ -298,9 +290,10 @@ HEADINGS = [
 ]  # fmt: skip
 
 
-def markdown(rows: list[list[str]], headings: list[str]) -> str:
-    lines = [headings, ["---", "---", *["--:"] * (len(headings) - 2)], *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+def markdown(rows: list[list[str]], headings: list[str], words: int) -> str:
+    """A table whose first columns are words, and whose others are numbers."""
+    rules = ["---"] * words + ["--:"] * (len(headings) - words)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (headings, rules, *rows))
 
 
 # --- The report ----------------------------------------------------------------------------------
@@ -362,10 +355,11 @@ def write(
     text = json.dumps({"conditions": known, "unit": "nanoseconds", "cells": cells}, indent=1)
     (HERE / "results" / "micro.json").write_text(text + "\n")
     facts = "".join(f"- {name}: {value}\n" for name, value in known.items())
-    replace(HERE / "README.md", f"{facts}\n{markdown(rows, HEADINGS)}")
-    short = [line[:2] + line[2:5] for line in rows if line[1] in ("128 B", "64 KiB")]
-    where = f"{known['processor']}, {known['python']}, websockets {known['websockets']}"
-    replace(ROOT / "README.md", f"{markdown(short, HEADINGS[:5])}\n{where}, {known['date']}.\n")
+    replace(HERE / "README.md", f"{facts}\n{markdown(rows, HEADINGS, 2)}")
+    short = [[line[0], *line[2:]] for line in rows if line[1] == "128 B"]
+    headings = [f"{HEADINGS[0]}, 128 B", *HEADINGS[2:]]
+    facts = ", ".join([known["processor"], known["python"], "websockets " + known["websockets"]])
+    replace(ROOT / "README.md", f"{markdown(short, headings, 1)}\n{facts}, {known['date']}.\n")
 
 
 def main() -> int:

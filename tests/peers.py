@@ -1,4 +1,4 @@
-"""Peers that speak HTTP and frames by hand, independent of wsfast. Bytes on the wire are in hex."""
+"""Peers that speak HTTP and frames by hand, and other helpers of the tests over real sockets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import hashlib
 import socket
 import struct
 from typing import NamedTuple
+
+import wsfast
 
 # How long anything may take that should come at once: a test that waits longer has failed.
 PATIENCE = 10
@@ -204,9 +206,14 @@ class Peer:
 
     async def wait_closed(self):
         self.writer.close()
-        with contextlib.suppress(OSError):
+        try:
             async with asyncio.timeout(PATIENCE):
                 await self.writer.wait_closed()
+        except TimeoutError:
+            self.writer.transport.abort()
+            raise
+        except OSError:
+            pass
 
 
 def parse_close(payload):
@@ -233,9 +240,10 @@ async def raw_client(server, data=None, **options):
 
 
 @contextlib.asynccontextmanager
-async def client_of(server, path="/", **headers):
+async def client_of(server, path="/", *, ssl=None, **headers):
     """A raw client behind its opening handshake."""
-    async with raw_client(server, request(path, **headers)) as peer:
+    options = {} if ssl is None else {"ssl": ssl}
+    async with raw_client(server, request(path, **headers), **options) as peer:
         head = await peer.head()
         assert head.status == 101, (head, await peer.rest())
         yield peer
@@ -327,3 +335,41 @@ class Accepted:
     async def get(self):
         async with asyncio.timeout(PATIENCE):
             return await self.connections.get()
+
+
+@contextlib.asynccontextmanager
+async def pair(server_options=None, **options):
+    """Both ends of a connection: the client's and the server's."""
+    handler = Accepted()
+    async with wsfast.serve(handler, "127.0.0.1", 0, **(server_options or {})) as server:
+        async with wsfast.connect(uri_of(server), **options) as ws:
+            yield ws, await handler.get()
+
+
+@contextlib.asynccontextmanager
+async def against_client(**options):
+    """A raw client, and the server's end of its connection."""
+    handler = Accepted()
+    async with wsfast.serve(handler, "127.0.0.1", 0, **options) as server, client_of(server) as peer:
+        yield peer, await handler.get()
+
+
+@contextlib.asynccontextmanager
+async def against_server(**options):
+    """A raw server, which has accepted, and the client's end of its connection."""
+    peers = asyncio.Queue()
+    done = asyncio.Event()
+
+    async def play(peer):
+        await peer.accept()
+        peers.put_nowait(peer)
+        await done.wait()
+
+    async with raw_server(play) as uri:
+        try:
+            ws = await wsfast.connect(uri, **options)
+            yield await peers.get(), ws
+            ws.terminate()
+            await ws.wait_closed()
+        finally:
+            done.set()

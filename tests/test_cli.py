@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -376,7 +377,7 @@ def test_a_handler_that_cannot_be_used(folder, handler, said):
         (["--tls-cert", "gone.pem"], "cannot read gone.pem: No such file or directory"),
         (["--tls-cert", "app.py"], "cannot use the certificate and its key: .*"),
         (["--host", "no such host"], r"cannot listen on no such host:\d+: .*"),
-        (["--host", "192.0.2.1"], r"cannot listen on 192.0.2.1:\d+: Cannot assign .*; choose .*"),
+        (["--host", "192.0.2.1"], r"cannot listen on 192.0.2.1:\d+: .*; choose .*"),
     ],
 )
 def test_options_that_cannot_be_used(folder, arguments, said):
@@ -387,7 +388,7 @@ def test_a_port_in_use():
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         assert failure("serve", "--port", str(port)) == (
-            f"cannot listen on 127.0.0.1:{port}: {os.strerror(98)}; "
+            f"cannot listen on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}; "
             "choose an address with --host and --port"
         )
 

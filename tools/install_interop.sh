@@ -7,7 +7,7 @@ die() { echo "interop: $*" >&2; exit 1; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 missing=
-has chromium || has chromium-browser || has google-chrome || missing="$missing chromium"
+has chromium || has chromium-browser || has google-chrome || missing="$missing chromium fonts-liberation"
 # Debian puts nginx where only root looks.
 has nginx || [ -x /usr/sbin/nginx ] || missing="$missing nginx"
 has node || missing="$missing nodejs"

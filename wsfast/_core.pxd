@@ -71,6 +71,7 @@ cdef class Connection(Protocol):
     cdef int written(self, double now, bint hold) except -1
     cdef int flush(self) except -1
     cdef int flush_all(self) except -1
+    cdef int tell_receiver(self) except -1
     cdef int release_held(self) noexcept
     cdef int transmit(self, object buffers) except -1
     cdef int limit_waiting(self, Py_ssize_t waiting) except -1

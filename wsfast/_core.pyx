@@ -25,6 +25,7 @@ from ._waiter import SENT
 from .awaitables import Deferred, Failed
 from .exceptions import (
     ConcurrencyError,
+    ConnectionClosed,
     ConnectionClosedOK,
     NetworkError,
     ProtocolError,
@@ -267,7 +268,7 @@ cdef class Connection(Protocol):
         self.flush_all()
         self.begin_closing()
         self.driver.shutdown_write(self)
-        return 0
+        return self.tell_receiver()
 
     cdef int update_reading(self) except -1:
         cdef bint reading = not self.stopped
@@ -297,13 +298,15 @@ cdef class Connection(Protocol):
 
     cdef bint settled(self) except -1:
         """Wake the receiver before a close frame or an error is acted on."""
-        if self.receiver is None or not self.queue.count or self.is_lost:
+        if not self.queue.count or self.is_lost:
             return True
-        if self.receiver.wake(self.dispatching):
-            return True
-        # The receiver runs in the next pass of the loop, and we go on behind it.
-        self.schedule_turn()
-        return False
+        if self.receiver is not None and not self.receiver.wake(self.dispatching):
+            # The receiver runs in the next pass of the loop, and we go on behind it.
+            self.schedule_turn()
+            return False
+        # It may be waiting for the peer to read its replies, with messages left: then writable()
+        # goes on.
+        return not (self.drains and self.queue.count)
 
     cdef int deliver(self, int opcode, object data, bint fin) except -1:
         """Hand a message to the listener or put it into the queue."""
@@ -314,7 +317,9 @@ cdef class Connection(Protocol):
         if listener is not None and not self.queue.count:
             try:
                 listener(data, opcode != TEXT)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
                 self.listener_failed(error)
             return 0
         if (
@@ -348,7 +353,9 @@ cdef class Connection(Protocol):
                 return 0
             try:
                 self.message_listener(message, not isinstance(message, str))
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
                 self.listener_failed(error)
         self.stopped &= ~QUEUE_FULL
         return 0
@@ -415,10 +422,10 @@ cdef class Connection(Protocol):
             return self.send_other(data, binary, bool(fin))
         if self.outbox is not None:
             return self.outbox.put(data, binary, bool(fin))
-        if self.ready_state != OPEN:
-            return Failed(self, self.closed_error)
         try:
             self.send_message(data, binary, fin)
+        except ConnectionClosed:
+            return Failed(self, self.closed_error)
         except ConcurrencyError as error:
             return Failed(self, error)
         if self.blocked:
@@ -432,6 +439,8 @@ cdef class Connection(Protocol):
         self.frames_sent += 1
         self.bytes_sent += size
         self.wire_bytes_sent += len(frame)
+        if self.is_lost:
+            return
         now = monotonic_seconds()
         hold = self.should_hold(now)
         if not hold and not self.held_size:
@@ -456,6 +465,8 @@ cdef class Connection(Protocol):
         self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1:
         """Send a frame at once, or hold it with what follows in the same breath (DESIGN: cork)."""
+        if self.is_lost:
+            return 0
         cdef double now = monotonic_seconds()
         cdef bint hold = self.should_hold(now)
         cdef bint large = (
@@ -577,8 +588,14 @@ cdef class Connection(Protocol):
         self.stopped = 0
         if not self.dispatching:
             self.update_reading()
-        if not self.eof_received:
+        if not self.eof_received and not self.is_lost:
             self.driver.shutdown_write(self)
+        return self.tell_receiver()
+
+    cdef int tell_receiver(self) except -1:
+        """No message will come: whoever waits need not wait for the end of the transport."""
+        if self.receiver is not None and not self.dispatching:
+            self.receiver.wake(False)
         return 0
 
     def close(self, code=1000, reason=""):

@@ -20,7 +20,7 @@ from ._parser cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, FrameRe
 
 from ._mask import valid_utf8
 from .exceptions import ConcurrencyError, ProtocolError, connection_closed
-from .frames import Close, State, is_close_code
+from .frames import Close, State, check_close, is_close_code
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -289,7 +289,8 @@ cdef class Protocol:
             opcode = BINARY if binary else TEXT
             owner = None
         else:
-            owner = data if type(data) is bytes else bytes(memoryview(data))
+            # `data` keeps what payload points into.
+            owner = data = data if type(data) is bytes else bytes(memoryview(data))
             payload = <const uint8_t*> PyBytes_AS_STRING(owner)
             size = PyBytes_GET_SIZE(owner)
             opcode = TEXT if binary is False else BINARY
@@ -370,22 +371,3 @@ cdef uint32_t make_key(Protocol protocol) except? 0:
     if protocol.generate_mask is not None:
         return read_key(protocol.generate_mask())
     return next_masking_key()
-
-
-cdef object check_close(code, reason):
-    """Refuse what may not stand in a close frame (RFC 6455 section 7.4)."""
-    if not isinstance(reason, str):
-        raise TypeError(f"reason must be a str, not {type(reason).__name__}")
-    if code is None:
-        if reason:
-            raise ValueError("a close reason needs a code")
-        return Close(1005, "")
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise TypeError(f"code must be an int or None, not {type(code).__name__}")
-    if not is_close_code(code):
-        raise ValueError(
-            f"code must be 1000 to 1014 but not 1004 to 1006, or 3000 to 4999, not {code}"
-        )
-    if len(reason.encode()) > 123:
-        raise ValueError("reason must be at most 123 bytes of UTF-8")
-    return Close(int(code), reason)

@@ -1,5 +1,5 @@
 cdef class Waiter:
-    cdef public bint _asyncio_future_blocking
+    cdef public object _asyncio_future_blocking
     cdef object loop
     cdef object callback
     cdef object context

@@ -6,7 +6,7 @@ from typing import Any
 class Waiter:
     """What a task waits for: a coroutine to asyncio, and to its task a future."""
 
-    _asyncio_future_blocking: bool
+    _asyncio_future_blocking: bool | None
 
     def __await__(self) -> Waiter: ...
     def __iter__(self) -> Waiter: ...

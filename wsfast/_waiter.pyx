@@ -2,7 +2,8 @@
 #
 # A Waiter is its own iterator, and follows the protocol of asyncio's futures: the task that awaits
 # it gets the object itself, and registers its wake-up with add_done_callback. The value is made
-# when the task runs again, so that a cancelled wait takes nothing with it.
+# when the task runs again, so that a cancelled wait takes nothing with it. Only while it waits it
+# has _asyncio_future_blocking: to `gather` and `wait_for` it must be a coroutine, not a future.
 #
 # The callback is dropped only when it was called: a task that is not woken hangs.
 
@@ -65,6 +66,7 @@ cdef class Waiter:
             self.poll()
         except BaseException:
             self.waiting = False
+            self._asyncio_future_blocking = None
             self.forget()
             raise
         self.waiting = True

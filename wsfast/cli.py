@@ -201,9 +201,11 @@ def check_file(path: str | None) -> None:
 def reason(error: Exception) -> str:
     """Why something failed, in the system's words if it was the system."""
     cause = error.__cause__ or error
-    if isinstance(cause, ssl.SSLError) or not isinstance(cause, OSError) or (cause.errno or 0) < 1:
-        return str(error)
-    return os.strerror(cause.errno)
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
+        number = cause.errno
+        if number is not None and number > 0:  # the resolver's are below
+            return os.strerror(number)
+    return str(error)
 
 
 # serve

@@ -157,10 +157,12 @@ class connect:
     async def _connect(self) -> WebSocket:
         loop = asyncio.get_running_loop()
         opening = ClientHandshake(self, loop)
+        websocket = None
         try:
             async with asyncio.timeout(self.options.open_timeout):
                 await self._open_transport(loop, opening)
-                return await opening.done
+                websocket = await opening.done
+            return websocket
         except NetworkError:
             raise
         except OSError as error:
@@ -168,7 +170,8 @@ class connect:
                 raise TimeoutError("timed out during opening handshake") from error
             raise NetworkError.wrap(error) from error
         finally:
-            opening.give_up()
+            if websocket is None:
+                opening.give_up()
 
     async def _open_transport(
         self, loop: asyncio.AbstractEventLoop, opening: ClientHandshake
@@ -253,10 +256,9 @@ class ClientHandshake:
                 self._fail(InvalidMessage("connection closed while reading HTTP status line"))
 
     def give_up(self) -> None:
-        """Whoever waited is gone: if there is no connection, close the transport."""
-        if self.done.done() and not self.done.cancelled() and self.done.exception() is None:
-            return
-        self.done.cancel()
+        """It failed, or whoever waited is gone: close the transport."""
+        if not self.done.cancel() and not self.done.cancelled():
+            self.done.exception()  # not to be complained about
         if self._driver is not None and self._linger is None:
             self._driver.abort(self)
 

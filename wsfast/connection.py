@@ -11,12 +11,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._backend import Connection
+from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
 from .events import EventSource
 from .exceptions import ConcurrencyError, KeepaliveTimeout
-from .frames import Close, Opcode, State
-from .outbox import Outbox, read_parts
+from .frames import Close, Opcode, State, check_close
+from .outbox import Outbox, as_part, read_parts
 from .protocol.http import parse_request
 
 if TYPE_CHECKING:
@@ -264,18 +264,19 @@ class WebSocket(EventSource, Connection):
 
     def _send_fragments(self, data: Iterable[Any], binary: bool | None, fin: bool) -> Any:
         # All of them are made before the first is sent, so that a bad one sends nothing.
-        fragments = [
-            item if isinstance(item, (str, bytes)) else memoryview(item).tobytes() for item in data
-        ]
-        if len({isinstance(item, str) for item in fragments}) > 1:
+        items = list(data)
+        encoded = [as_part(item) for item in items]
+        if len({isinstance(item, str) for item in items}) > 1:
             raise TypeError("the fragments of a message must be all str or all bytes-like")
-        encoded = [item.encode() if isinstance(item, str) else item for item in fragments]
         if not encoded:
             return self.drain()
         if binary is None:
-            binary = not isinstance(fragments[0], str)
+            binary = not isinstance(items[0], str)
+        whole = b"".join(encoded)
         if self.outbox is not None:
-            return self.outbox.put(b"".join(encoded), binary, fin)
+            return self.outbox.put(whole, binary, fin)
+        if not binary and fin and not valid_utf8(whole):
+            raise ValueError("data sent as text must be valid UTF-8")
         if self.state is not State.OPEN:
             return Failed(self, self.closed_error)
         if self.is_sending_fragments:
@@ -283,7 +284,7 @@ class WebSocket(EventSource, Connection):
         with self.cork():
             for item in encoded[:-1]:
                 self.message(item, binary=binary, fin=False)
-            self.message(encoded[-1], fin=fin)
+            self.message(encoded[-1], binary=binary, fin=fin)
         return self.drain()
 
     def send_failed(self, error: BaseException) -> None:
@@ -380,6 +381,7 @@ class WebSocket(EventSource, Connection):
         if threading.get_ident() != self._thread:
             return Deferred(self.close, code, reason)
         if self.outbox is not None:
+            check_close(code, reason)
             self.outbox.give_up("close during fragmented message")
         else:
             Connection.close(self, code, reason)
@@ -448,6 +450,8 @@ class WebSocket(EventSource, Connection):
 
     def on_closing(self) -> None:
         self.deadline = 0.0
+        if self.outbox is not None:
+            self.outbox.stop()
         if self.options.close_timeout is not None:
             self._close_deadline = monotonic() + self.options.close_timeout
 
@@ -476,14 +480,21 @@ class WebSocket(EventSource, Connection):
             if self._close_deadline is None:
                 return float("inf")
             if now >= self._close_deadline:
-                self.abort(KeepaliveTimeout("timed out while closing", "WS_ERR_CLOSE_TIMEOUT"))
+                # With both close frames there is only the peer's end of the transport missing.
+                late = KeepaliveTimeout("timed out while closing", "WS_ERR_CLOSE_TIMEOUT")
+                self.abort(None if self.was_clean else late)
             return self._close_deadline
         options = self.options
-        due = min(
-            self._check_writing(now),
-            self._check_ping(now) if options.ping_interval is not None else float("inf"),
-            self._check_idle(now) if options.idle_timeout is not None else float("inf"),
-        )
+        try:
+            due = min(
+                self._check_writing(now),
+                self._check_ping(now) if options.ping_interval is not None else float("inf"),
+                self._check_idle(now) if options.idle_timeout is not None else float("inf"),
+            )
+        except Exception as error:
+            # A masking key cannot be had. The others, who have the same clock, must not suffer.
+            self.abort(error)
+            return 0.0
         return due if self.state is State.OPEN else 0.0
 
     def _check_writing(self, now: float) -> float:

@@ -96,7 +96,9 @@ class EventSource:
             called = True
             try:
                 result = listener(*arguments)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
                 self.listener_failed(error, event)
             else:
                 if inspect.isawaitable(result) and event in self.COROUTINE_EVENTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-__all__ = ["Close", "CloseCode", "Opcode", "State", "is_close_code"]
+__all__ = ["Close", "CloseCode", "Opcode", "State", "check_close", "is_close_code"]
 
 
 class Opcode(enum.IntEnum):
@@ -91,3 +91,26 @@ class Close(NamedTuple):
             name = CLOSE_CODE_NAMES.get(self.code, "unknown")
         text = f"{self.code} ({name})"
         return f"{text} {self.reason}" if self.reason else text
+
+
+def check_close(code: object, reason: object) -> Close:
+    """What an application asks to send in a close frame, if it may stand there.
+
+    Raises:
+        TypeError, ValueError: it may not (RFC 6455 section 7.4).
+    """
+    if not isinstance(reason, str):
+        raise TypeError(f"reason must be a str, not {type(reason).__name__}")
+    if code is None:
+        if reason:
+            raise ValueError("a close reason needs a code")
+        return Close(1005, "")
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"code must be an int or None, not {type(code).__name__}")
+    if not is_close_code(code):
+        raise ValueError(
+            f"code must be 1000 to 1014 but not 1004 to 1006, or 3000 to 4999, not {code}"
+        )
+    if len(reason.encode()) > 123:
+        raise ValueError("reason must be at most 123 bytes of UTF-8")
+    return Close(int(code), reason)

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from ._backend import valid_utf8
 from .awaitables import Operation
 from .exceptions import SendFailed
 
 if TYPE_CHECKING:
     from .connection import WebSocket
 
-__all__ = ["Outbox", "read_parts"]
+__all__ = ["Outbox", "as_part", "read_parts"]
 
 READ_SIZE = 65536
 
@@ -110,65 +111,92 @@ class Outbox:
         fin: bool = True,
         parts: AsyncIterable[Any] | None = None,
     ) -> Job:
-        """Queue a message; ``parts`` instead of ``data`` if it comes in parts."""
+        """Queue a message; ``parts`` instead of ``data`` if it comes in parts.
+
+        Raises:
+            TypeError, ValueError: ``data`` cannot be sent.
+        """
+        if parts is None:
+            # As it is now: it may be changed before it is its turn.
+            binary = bool(binary) if isinstance(data, str) else binary
+            data = as_part(data)
+            if binary is False and fin and not valid_utf8(data):
+                raise ValueError("data sent as text must be valid UTF-8")
         job = Job(self, data, binary, fin, parts)
         self._jobs.append(job)
         if self._task is None:
             self._task = self.connection.loop.create_task(self._run())
+            self._task.add_done_callback(self._end)
         return job
 
     def give_up(self, reason: str) -> None:
         """Fail the connection because a message cannot be finished."""
         self.connection.fail(SendFailed(reason))
+        self.stop()
+
+    def stop(self) -> None:
+        """Nothing more can be sent: let everybody know who waits."""
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self) -> None:
         connection = self.connection
-        try:
-            while self._jobs:
-                job = self._jobs[0]
+        while self._jobs:
+            job = self._jobs[0]
+            try:
                 if job.parts is None:
                     connection.message(job.data, binary=job.binary, fin=job.fin)
                     await connection.drain()
                 else:
-                    await self._send_parts(job)
+                    await self._send_parts(job.parts, job.binary, job.fin)
+            except Exception as error:
+                self._jobs.popleft()
+                job.finish(error)
+                if job.parts is not None and connection.is_sending_fragments:
+                    failure = SendFailed("error in fragmented message")
+                    failure.__cause__ = error
+                    connection.fail(failure)
+            else:
                 self._jobs.popleft()
                 job.finish(None)
-        except asyncio.CancelledError:
-            self._fail_jobs()
-        except Exception as error:
-            job = self._jobs.popleft()
-            if job.parts is not None and connection.is_sending_fragments:
-                connection.fail(SendFailed("error in fragmented message"))
-            job.finish(error)
-            self._fail_jobs()
-        finally:
-            connection.outbox = None
+        connection.outbox = None
 
-    async def _send_parts(self, job: Job) -> None:
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """No further job can be done, if there is one; ``_run`` may not even have begun."""
+        if self.connection.outbox is self:
+            self.connection.outbox = None
+        while self._jobs:
+            self._jobs.popleft().finish(self.connection.closed_error())
+
+    async def _send_parts(self, parts: AsyncIterable[Any], binary: bool | None, fin: bool) -> None:
         """Send each part as a fragment, and an empty last one, since the end is not foreseen."""
         connection = self.connection
-        parts = job.parts
-        assert parts is not None
-        first: Any = None
+        is_text: bool | None = None
         try:
             async for part in parts:
-                if first is None:
-                    first = part
-                elif isinstance(part, str) != isinstance(first, str):
-                    raise TypeError("the parts of a message must be all str or all bytes-like")
-                connection.message(part, binary=job.binary, fin=False)
+                if is_text is None:
+                    is_text = isinstance(part, str)
+                    binary = not is_text if binary is None else binary
+                elif isinstance(part, str) != is_text:
+                    raise TypeError("the fragments of a message must be all str or all bytes-like")
+                connection.message(as_part(part), binary=binary, fin=False)
                 await connection.drain()
-            if first is not None:
-                connection.message(b"", fin=job.fin)
+            if is_text is not None:
+                connection.message(b"", fin=fin)
                 await connection.drain()
         finally:
             close = getattr(parts, "aclose", None)
             if close is not None:
                 await close()
 
-    def _fail_jobs(self) -> None:
-        while self._jobs:
-            job = self._jobs.popleft()
-            job.finish(self.connection.closed_error())
+
+def as_part(data: Any) -> bytes:
+    """The bytes of a fragment."""
+    if isinstance(data, str):
+        return data.encode()
+    try:
+        return memoryview(data).tobytes()
+    except TypeError:
+        raise TypeError(
+            "the fragments of a message must be str or bytes-like, not " + type(data).__name__
+        ) from None

@@ -8,6 +8,7 @@ opening handshake first, and then the connection that the handshake makes.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +24,8 @@ __all__ = ["Target", "TransportDriver"]
 # in one go. Where a read goes on in the background, each has its own.
 SHARED = sys.platform != "win32"
 BUFFER_SIZE = 256 * 1024 if SHARED else 64 * 1024
+
+INTERNET = {socket.AF_INET, socket.AF_INET6}
 
 
 class ReceiveBuffer(threading.local):
@@ -76,6 +79,10 @@ class TransportDriver(asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         transport.set_write_buffer_limits(high=self._write_limit, low=self._write_limit // 4)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.proto == 0 and sock.family in INTERNET:
+            # A socket that a user made; for others the loop did it.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.target.connected(self)
 
     def get_buffer(self, sizehint: int) -> Buffer:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..awaitables import Deferred, Failed
 from ..exceptions import (
     ConcurrencyError,
+    ConnectionClosed,
     ConnectionClosedOK,
     NetworkError,
     WriteBufferFull,
@@ -220,6 +221,7 @@ class Connection(Protocol):
         self._flush_all()
         self._begin_closing()
         self.driver.shutdown_write(self)
+        self._tell_receiver()
 
     def _update_reading(self) -> None:
         reading = not self._stopped
@@ -246,13 +248,15 @@ class Connection(Protocol):
 
     def settle(self) -> bool:
         """Wake the receiver before a close frame or an error is acted on."""
-        if self._receiver is None or not self._queue or self._lost:
+        if not self._queue or self._lost:
             return True
-        if self._receiver.wake(self._dispatching):
-            return True
-        # The receiver runs in the next pass of the loop, and we go on behind it.
-        self._schedule_turn()
-        return False
+        if self._receiver is not None and not self._receiver.wake(self._dispatching):
+            # The receiver runs in the next pass of the loop, and we go on behind it.
+            self._schedule_turn()
+            return False
+        # It may be waiting for the peer to read its replies, with messages left: then writable()
+        # goes on.
+        return not (self._drains and self._queue)
 
     def on_message(self, opcode: int, data: Any, fin: bool) -> None:
         """Hand a message to the listener or put it into the queue."""
@@ -263,7 +267,9 @@ class Connection(Protocol):
         if listener is not None and not self._queue:
             try:
                 listener(data, opcode != TEXT)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
                 self.listener_failed(error)
             return
         max_queue = self.options.max_queue
@@ -294,7 +300,9 @@ class Connection(Protocol):
                 return
             try:
                 self.message_listener(message, not isinstance(message, str))
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
                 self.listener_failed(error)
         self._stopped &= ~QUEUE_FULL
 
@@ -371,18 +379,21 @@ class Connection(Protocol):
             return self.send_other(data, binary, fin)
         if self.outbox is not None:
             return self.outbox.put(data, binary, fin)
-        if self.state is not OPEN:
-            return Failed(self, self.closed_error)
         try:
             self.message(data, binary=binary, fin=fin)
+        except ConnectionClosed:
+            return Failed(self, self.closed_error)
         except ConcurrencyError as error:
-            return Failed(self, error)
+            # Its frames would keep the awaitable alive, and the failure would be told late.
+            return Failed(self, error.with_traceback(None))
         if self._blocked:
             return Drain(self)
         return SENT
 
     def write(self, *buffers: bytes) -> None:
         """Send at once, or hold what follows in the same breath (DESIGN: cork)."""
+        if self._lost:
+            return
         now = monotonic()
         recent = now - self._last_write < CORK_WINDOW
         self._last_write = now
@@ -440,8 +451,14 @@ class Connection(Protocol):
         self._stopped = 0
         if not self._dispatching:
             self._update_reading()
-        if not self._eof:
+        if not self._eof and not self._lost:
             self.driver.shutdown_write(self)
+        self._tell_receiver()
+
+    def _tell_receiver(self) -> None:
+        """No message will come: whoever waits need not wait for the end of the transport."""
+        if self._receiver is not None and not self._dispatching:
+            self._receiver.wake(False)
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Begin the closing handshake, and read on to find the peer's close frame."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ConcurrencyError, ProtocolError, connection_closed
-from ..frames import Close, State, is_close_code
-from .mask import masking_key, valid_utf8, xor
+from ..frames import Close, State, check_close, is_close_code
+from .mask import check_key, masking_key, valid_utf8, xor
 from .parser import BINARY, CLOSE, CONT, PING, PONG, TEXT, FrameReader, encode_header
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class Protocol:
         self.wire_bytes_received = 0
         self.wire_bytes_sent = 0
 
-        self._generate_mask = generate_mask or masking_key
+        self._generate_mask = masking_key
+        if generate_mask is not None:
+            self._generate_mask = lambda: check_key(generate_mask(), 0)
         self._reader = FrameReader(
             client=client,
             max_size=options.max_size,
@@ -313,22 +315,3 @@ class Protocol:
             self.write(header, payload)
         else:
             self.write(header + payload)
-
-
-def check_close(code: Any, reason: Any) -> Close:
-    """Refuse what may not stand in a close frame (RFC 6455 section 7.4)."""
-    if not isinstance(reason, str):
-        raise TypeError(f"reason must be a str, not {type(reason).__name__}")
-    if code is None:
-        if reason:
-            raise ValueError("a close reason needs a code")
-        return Close(1005, "")
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise TypeError(f"code must be an int or None, not {type(code).__name__}")
-    if not is_close_code(code):
-        raise ValueError(
-            f"code must be 1000 to 1014 but not 1004 to 1006, or 3000 to 4999, not {code}"
-        )
-    if len(reason.encode()) > 123:
-        raise ValueError("reason must be at most 123 bytes of UTF-8")
-    return Close(int(code), reason)

@@ -23,7 +23,7 @@ class Waiter(Coroutine[Any, Any, Any]):
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
-        self._asyncio_future_blocking = False
+        self._asyncio_future_blocking: bool | None = None
         self._callback: Any = None
         self._context: Any = None
         self._cancelled: Any = None
@@ -70,6 +70,7 @@ class Waiter(Coroutine[Any, Any, Any]):
             self.poll()
         except BaseException:
             self._waiting = False
+            self._asyncio_future_blocking = None
             self.forget()
             raise
         self._waiting = True

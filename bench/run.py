@@ -1,0 +1,422 @@
+"""Runs the benchmark: many servers and clients under the same load, in turns.
+
+usage: run.py [--full] [--rows PATTERN] [--peers PATTERN] [--seconds S] [--rounds N]
+              [--uwebsockets PATH]
+
+The subset takes about five minutes; --full (or FULL=1 in the environment) measures every row, for
+longer. PATTERN is a shell pattern or several with commas between them, for instance "echo/*/16" or
+"memory,push". --list names the rows and the programs.
+
+A run of everything or of the subset goes to bench/results/ and into bench/README.md. What --rows
+or --peers picked out is only printed, and written to build/bench/last.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import fnmatch
+import json
+import os
+import shlex
+import signal
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import report
+from peers import PEERS, Peer, find_peers
+from processes import (
+    LOAD_CORE,
+    SERVER_CORE,
+    Failure,
+    Server,
+    holding,
+    raise_file_limit,
+    run,
+)
+from programs import BUILD, build_programs, describe_machine, make_certificate
+from rows import GROUPS, ROWS, Row
+
+RESULTS = Path(__file__).parent / "results"
+
+WARMUP = 0.2
+SUBSET = (0.4, 3)  # seconds and rounds
+FULL = (1.0, 5)
+
+Cell = dict[str, float]
+
+
+@dataclass
+class Bench:
+    """A run: what it measures, and what it has found out.
+
+    Args:
+        rows: in their order.
+        seconds: of each measurement.
+        rounds: of each row.
+        programs: the paths of the C programs.
+        certificate: the paths for TLS.
+    """
+
+    rows: list[Row]
+    seconds: float
+    rounds: int
+    programs: dict[str, str]
+    certificate: tuple[str, str] | None
+    cells: dict[str, dict[str, list[Cell]]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    servers: dict[tuple[str, ...], Server] = field(default_factory=dict)
+    done: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    # What is to be done
+
+    def rounds_of(self, row: Row) -> int:
+        """How often a row is measured."""
+        return min(row.rounds or self.rounds, self.rounds)
+
+    def weight(self, row: Row) -> float:
+        """About how many seconds a cell takes, for the estimate of the time left."""
+        if row.kind == "memory":
+            return 4.0
+        start = 0.6 if row.kind in ("client", "burst") else 0.1
+        connections = argument_of(row, "--connections", 100)
+        return start + WARMUP + self.seconds + connections / 5000
+
+    def measure_all(self) -> None:
+        """Measure the rows, round by round, in each round one program after the other."""
+        cells = [(row, peer) for row in self.rows for peer in row.peers]
+        total = sum(self.weight(row) * self.rounds_of(row) for row, _ in cells)
+        group = None
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.stop_servers)
+            for row in self.rows:
+                if row.group != group:
+                    self.stop_servers()
+                    group = row.group
+                for number in range(self.rounds_of(row)):
+                    for key in row.peers:
+                        self.measure(row, PEER[key], number, total)
+                        self.done += self.weight(row)
+
+    def measure(self, row: Row, peer: Peer, number: int, total: float) -> None:
+        """Measure one cell once, and tell."""
+        failed = f"{row.name} {peer.key}"
+        if any(line.startswith(f"{failed}: ") for line in self.failures):
+            return
+        measured = self.cells.setdefault(row.name, {}).setdefault(peer.key, [])
+        try:
+            cell = getattr(self, f"measure_{row.kind}")(row, peer)
+        except Failure as failure:
+            self.failures.append(f"{failed}: {failure}")
+            text = f"FAILED: {failure}"
+        else:
+            measured.append(cell)
+            text = report.cell_text(cell)
+        elapsed = time.monotonic() - self.started
+        left = elapsed / self.done * (total - self.done) if self.done else total
+        place = f"{row.name:<16} {peer.key:<18} {number + 1}/{self.rounds_of(row)}"
+        print(f"{minutes(left):>6} left  {place}  {text}", flush=True)
+
+    # Servers
+
+    def server(self, row: Row, peer: Peer) -> Server:
+        """The running server for a row; the rows of a group share it."""
+        command = self.server_command(row, peer)
+        key = (peer.key, *command)
+        if key not in self.servers:
+            self.servers[key] = self.start(peer, command)
+        return self.servers[key]
+
+    def start(self, peer: Peer, command: list[str]) -> Server:
+        """Start a server on its core."""
+        return Server(command, environment(peer), BUILD / f"{peer.key}.log", SERVER_CORE)
+
+    def server_command(self, row: Row, peer: Peer) -> list[str]:
+        """How the server of a row is started."""
+        command = [*peer.server_command(self.programs), "PORT", *row.mode]
+        if row.tls:
+            assert self.certificate is not None
+            command += ["--cert", self.certificate[0], "--key", self.certificate[1]]
+        return command
+
+    def stop_servers(self) -> None:
+        """End all of them."""
+        for server in self.servers.values():
+            server.stop()
+        self.servers.clear()
+
+    # The kinds of rows
+
+    def load_command(self, server: Server, arguments: list[str]) -> list[str]:
+        """The load generator on a server."""
+        return [self.programs["load"], "--port", str(server.port), *arguments]
+
+    def times(self) -> list[str]:
+        """How long the load generator runs."""
+        return ["--warmup", str(WARMUP), "--seconds", str(self.seconds)]
+
+    def measure_load(self, row: Row, peer: Peer) -> Cell:
+        """Rate, processor time and latency under load."""
+        server = self.server(row, peer)
+        arguments = [*row.load, *self.times(), "--pid", str(server.pid)]
+        rate = 0.0
+        if row.rate_of is not None:
+            rate = self.half_rate(*row.rate_of)
+            arguments += ["--rate", f"{rate:.0f}"]
+        output = run(self.load_command(server, arguments), LOAD_CORE, BUILD / "load.log")
+        if argument_of(row, "--connections", 100) >= 1000:
+            server.wait_until_quiet()
+        cell = per_message(json.loads(output))
+        return {**cell, "asked_rate": rate} if rate else cell
+
+    def half_rate(self, name: str, key: str) -> float:
+        """Half of what a program reached in a row, which is measured now if it was not yet."""
+        if not self.cells.get(name, {}).get(key):
+            row = next(row for row in ROWS if row.name == name)
+            cell = self.measure_load(row, PEER[key])
+            self.cells.setdefault(name, {}).setdefault(key, []).append(cell)
+        return statistics.median(cell["rate"] for cell in self.cells[name][key]) / 2
+
+    def measure_memory(self, row: Row, peer: Peer) -> Cell:
+        """Memory of connections that do nothing, in a fresh server."""
+        server = self.start(peer, self.server_command(row, peer))
+        try:
+            before = self.warm_memory(server)
+            command = self.load_command(server, list(row.load))
+            with holding(command, LOAD_CORE, BUILD / "load.log") as line:
+                server.wait_until_quiet()
+                after = server.resident
+                connections = json.loads(line)["connections"]
+        finally:
+            server.stop()
+        return {"bytes": (after - before) / connections, "total": after}
+
+    def measure_burst(self, row: Row, peer: Peer) -> Cell:
+        """Memory that is kept after large messages, in a fresh server."""
+        server = self.start(peer, self.server_command(row, peer))
+        try:
+            before = self.warm_memory(server)
+            command = self.load_command(server, [*row.load, *self.times()])
+            with holding(command, LOAD_CORE, BUILD / "load.log"):
+                server.wait_until_quiet()
+                after = server.resident
+        finally:
+            server.stop()
+        return {"kept": after - before, "total": after}
+
+    def warm_memory(self, server: Server) -> int:
+        """Memory after a hundred connections, so that what is loaded once does not count."""
+        command = self.load_command(server, ["--seconds", "0.1", "--warmup", "0"])
+        run(command, LOAD_CORE, BUILD / "load.log")
+        server.wait_until_quiet()
+        return server.resident
+
+    def measure_client(self, row: Row, peer: Peer) -> Cell:
+        """The rate of a client, which here is on the core under test."""
+        size, count = row.load
+        command = [self.programs["feed"], "PORT", "stream", "--size", size, "--count", count]
+        key = ("feed", *command)
+        if key not in self.servers:
+            self.servers[key] = Server(command, {}, BUILD / "feed.log", LOAD_CORE)
+        arguments = [str(self.servers[key].port), str(WARMUP), str(self.seconds), size]
+        output = run(
+            [*peer.client_command(), *arguments],
+            SERVER_CORE,
+            BUILD / f"{peer.key}.log",
+            environment(peer),
+        )
+        return per_message(json.loads(output))
+
+
+PEER = {peer.key: peer for peer in PEERS}
+
+
+def argument_of(row: Row, name: str, default: int) -> int:
+    """A number among the arguments of the load generator."""
+    return int(row.load[row.load.index(name) + 1]) if name in row.load else default
+
+
+def environment(peer: Peer) -> dict[str, str]:
+    """With the wsfast of this tree."""
+    return {"PYTHONPATH": str(Path(__file__).parent.parent), **peer.environment}
+
+
+def per_message(result: Cell) -> Cell:
+    """Processor time in microseconds for each message, in place of the sums."""
+    messages = result["messages"]
+    if not messages:
+        raise Failure("no message came back in time")
+    for name in ("user", "system"):
+        result[name] = result.pop(f"server_{name}") / messages * 1e6
+    result["cpu"] = result["user"] + result["system"]
+    return result
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as "1:05"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def matches(name: str, patterns: str | None) -> bool:
+    """Whether a name is among the patterns; a group's name stands for its rows."""
+    if patterns is None:
+        return True
+    return any(fnmatch.fnmatch(name, p) or name.startswith(f"{p}/") for p in patterns.split(","))
+
+
+def choose_rows(options: argparse.Namespace, missing: dict[str, str], tls: bool) -> list[Row]:
+    """The rows of this run, with the programs that are there."""
+    rows = []
+    for each in ROWS:
+        # A row that is asked for by its name is measured, subset or not.
+        subset = None if options.full or options.rows is not None else each.in_subset()
+        row = each if options.full or options.rows is not None else subset
+        if row is None or not matches(row.name, options.rows) or (row.tls and not tls):
+            continue
+        if row.rate_of is not None and row.rate_of[1] in missing:
+            continue
+        keys = [key for key in row.peers if key not in missing and matches(key, options.peers)]
+        if row.tls:
+            keys = [key for key in keys if PEER[key].secure]
+        if keys:
+            rows.append(replace(row, peers=tuple(keys)))
+    return rows
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Compares servers and clients under load.",
+        epilog="The subset takes about five minutes.",
+    )
+    parser.add_argument("--full", action="store_true", default=os.environ.get("FULL") == "1")
+    parser.add_argument("--rows", metavar="PATTERN", help="only these rows, only printed")
+    parser.add_argument("--peers", metavar="PATTERN", help="only these programs, only printed")
+    parser.add_argument("--seconds", type=float, help="of each measurement")
+    parser.add_argument("--rounds", type=int, help="how often each is measured")
+    parser.add_argument("--uwebsockets", metavar="PATH", help="an echo server of uWebSockets")
+    parser.add_argument("--list", action="store_true", help="name the rows and the programs")
+    options = parser.parse_args()
+    seconds, rounds = FULL if options.full else SUBSET
+    options.seconds = seconds if options.seconds is None else options.seconds
+    options.rounds = rounds if options.rounds is None else options.rounds
+    if not 0.05 <= options.seconds <= 30 or not 1 <= options.rounds <= 100:
+        parser.error("--seconds must be from 0.05 to 30, --rounds from 1 to 100")
+    return options
+
+
+def command_line() -> str:
+    """The command as it can be repeated elsewhere, without a path of this machine."""
+    words = ["FULL=1"] if os.environ.get("FULL") == "1" else []
+    words += ["bench/run.py", *sys.argv[1:]]
+    for number, word in enumerate(words):
+        if words[number - 1] == "--uwebsockets":
+            words[number] = "PATH"
+        elif word.startswith("--uwebsockets="):
+            words[number] = "--uwebsockets=PATH"
+    return shlex.join(words).replace("'FULL=1'", "FULL=1")
+
+
+def end_by_signal(number: int, frame: object) -> None:
+    """End through the handlers that end the servers."""
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = parse_options()
+    if options.list:
+        print("rows:", *(row.name for row in ROWS), sep="\n  ")
+        print("programs:", *(peer.key for peer in PEERS), sep="\n  ")
+        return
+    signal.signal(signal.SIGTERM, end_by_signal)
+    programs, tls = build_programs()
+    certificate = make_certificate() if tls else None
+    versions, missing = find_peers(options.uwebsockets)
+    if options.uwebsockets is not None:
+        programs["uwebsockets"] = str(Path(options.uwebsockets).resolve())
+    for key, reason in missing.items():
+        print(f"bench: without {PEER[key].label}: {reason}")
+    if certificate is None:
+        what = "the headers of OpenSSL" if not tls else "the openssl command"
+        missing["tls"] = f"without {what} (Debian: libssl-dev, openssl)"
+        print(f"bench: no TLS rows: {missing['tls']}")
+    if LOAD_CORE == SERVER_CORE:
+        print("bench: there is only one core, which server and load share: rates mean little")
+    files = raise_file_limit()
+    rows = choose_rows(options, missing, certificate is not None)
+    for row in [row for row in rows if argument_of(row, "--connections", 100) > files - 100]:
+        print(f"bench: without {row.name}: only {files} open files are allowed (ulimit -n)")
+        rows.remove(row)
+    if not rows:
+        raise SystemExit("bench: no such rows (--list names them)")
+    bench = Bench(rows, options.seconds, options.rounds, programs, certificate)
+    # The harness itself stays off the core under test.
+    os.sched_setaffinity(0, {LOAD_CORE})
+    try:
+        bench.measure_all()
+    except KeyboardInterrupt:
+        raise SystemExit("bench: interrupted; nothing is written") from None
+    partial = options.rows is not None or options.peers is not None
+    results: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": command_line(),
+        "scope": "Chosen rows" if partial else "Every row" if options.full else "The subset",
+        "full": options.full,
+        "seconds": options.seconds,
+        "rounds": options.rounds,
+        "machine": describe_machine(),
+        "versions": versions,
+        "missing": missing,
+        "failures": bench.failures,
+        "rows": {
+            row.name: {
+                "title": row.title,
+                "cells": {
+                    key: {"median": medians(cells), "rounds": cells}
+                    for key, cells in bench.cells.get(row.name, {}).items()
+                    if cells
+                },
+            }
+            for row in rows
+        },
+    }
+    if partial:
+        path = BUILD / "last.json"
+    else:
+        suffix = "-full" if options.full else ""
+        path = RESULTS / f"{results['date'][:10]}{suffix}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    print()
+    print(report.markdown(results, GROUPS))
+    if not partial:
+        report.publish(results, GROUPS)
+        print("bench: wrote bench/README.md and bench/results/")
+    for failure in bench.failures:
+        print(f"bench: FAILED {failure}")
+    if bench.failures:
+        raise SystemExit(1)
+
+
+def medians(cells: list[Cell]) -> Cell:
+    """Of each number, over the rounds."""
+    names = set.intersection(*(set(cell) for cell in cells))
+    result = {name: statistics.median(cell[name] for cell in cells) for name in sorted(names)}
+    if "cpu" in result:
+        # The kernel tells user and system time apart by a coarse clock, which does better over all
+        # rounds together; their sum is exact.
+        user, both = (sum(cell[n] * cell["messages"] for cell in cells) for n in ("user", "cpu"))
+        result["user"] = result["cpu"] * user / both if both else 0.0
+        result["system"] = result["cpu"] - result["user"]
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What every server of the benchmark has in common: its command line, sizes and loop.
+
+usage: SERVER PORT [echo|push|broadcast] [--loop asyncio|uvloop] [--cert FILE --key FILE]
+                   [--count MESSAGES] [--size BYTES]
+
+echo answers every message. push, from the first message of a connection on, sends COUNT messages
+of SIZE bytes to it in every turn of the loop. broadcast sends COUNT messages of SIZE bytes to
+every connection whenever a message comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ssl
+from collections.abc import Coroutine
+from typing import Any
+
+HOST = "127.0.0.1"
+
+# Larger than the largest message of any row, so that no server is held up by a limit.
+MAX_SIZE = 2**25
+
+FILLER = "0123456789abcdef"
+
+parser = argparse.ArgumentParser()
+parser.add_argument("port", type=int)
+parser.add_argument("mode", nargs="?", default="echo", choices=["echo", "push", "broadcast"])
+parser.add_argument("--loop", default="asyncio", choices=["asyncio", "uvloop"])
+parser.add_argument("--cert")
+parser.add_argument("--key")
+parser.add_argument("--count", type=int, default=1)
+parser.add_argument("--size", type=int, default=128)
+settings = parser.parse_args()
+
+port: int = settings.port
+mode: str = settings.mode
+count: int = settings.count
+message: str = (FILLER * (settings.size // len(FILLER) + 1))[: settings.size]
+
+
+def tls_context() -> ssl.SSLContext | None:
+    """The context for ``--cert`` and ``--key``, None without them."""
+    if settings.cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(settings.cert, settings.key)
+    return context
+
+
+def run(main: Coroutine[Any, Any, Any]) -> None:
+    """Run the server on the loop that was asked for."""
+    factory = None
+    if settings.loop == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)

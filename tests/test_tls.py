@@ -1,0 +1,403 @@
+"""TLS: what is verified, which certificates are taken, and what goes wrong."""
+
+import asyncio
+import logging
+import socket
+import ssl
+
+import pytest
+import trustme
+from peers import (
+    PATIENCE,
+    TEXT,
+    Accepted,
+    client_of,
+    echo,
+    hold,
+    raw_client,
+    raw_server,
+    request,
+    until,
+    uri_of,
+)
+
+import wsfast
+from wsfast import tls
+
+
+@pytest.fixture(scope="session")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca(authority):
+    return authority.cert_pem.bytes()
+
+
+@pytest.fixture(scope="session")
+def identity(authority):
+    """The certificate and the key of a server on this machine."""
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    return {
+        "cert": b"".join(blob.bytes() for blob in issued.cert_chain_pems),
+        "key": issued.private_key_pem.bytes(),
+    }
+
+
+@pytest.fixture(scope="session")
+def client_identity(authority):
+    issued = authority.issue_cert("client@example.com")
+    return {
+        "cert": issued.cert_chain_pems[0].bytes(),
+        "key": issued.private_key_pem.bytes(),
+    }
+
+
+@pytest.fixture
+def files(tmp_path, identity, ca):
+    """The same, as files; and all in one."""
+    paths = {}
+    for name, data in [*identity.items(), ("ca", ca), ("all", b"".join(identity.values()))]:
+        paths[name] = tmp_path / f"{name}.pem"
+        paths[name].write_bytes(data)
+    return paths
+
+
+def serve(handler=echo, **options):
+    return wsfast.serve(handler, "127.0.0.1", 0, **options)
+
+
+async def round_trip(uri, data="hello", **options):
+    async with asyncio.timeout(PATIENCE), wsfast.connect(uri, **options) as ws:
+        await ws.send(data)
+        assert await ws.recv() == data
+        return ws
+
+
+async def refused(uri, **options):
+    """The error with which a client does not connect."""
+    with pytest.raises(wsfast.NetworkError) as caught:
+        await round_trip(uri, **options)
+    return caught.value
+
+
+# --- Certificates -----------------------------------------------------------------------------
+
+
+async def test_messages_of_all_sizes_go_through_tls(identity, ca):
+    async with serve(**identity) as server, wsfast.connect(uri_of(server), ca=ca) as ws:
+        for data in "", "é", bytes(65536), bytes(2**20):
+            await ws.send(data)
+            assert await ws.recv() == data
+        ssl_object = ws.get_extra_info("ssl_object")
+        assert ssl_object.version() in ("TLSv1.2", "TLSv1.3")
+        assert ws.url.startswith("wss://127.0.0.1:")
+
+
+async def test_certificates_and_keys_may_be_files_or_bytes(identity, ca, files):
+    for options in (
+        {"cert": files["cert"], "key": files["key"]},
+        {"cert": str(files["cert"]), "key": str(files["key"])},
+        {"cert": files["all"]},
+        {"cert": identity["cert"] + identity["key"]},
+        {"cert": files["cert"], "key": identity["key"]},
+        {"cert": identity["cert"], "key": files["key"]},
+    ):
+        async with serve(**options) as server:
+            for authority in ca, files["ca"], str(files["ca"]):
+                await round_trip(uri_of(server), ca=authority)
+
+
+async def test_certificates_are_verified_by_default(identity, caplog):
+    async with serve(**identity) as server:
+        error = await refused(uri_of(server))
+    assert error.code == "CERTIFICATE_VERIFY_FAILED"
+    assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
+    assert "unable to get local issuer certificate" in str(error)
+    assert caplog.text == ""
+
+
+async def test_the_name_must_be_the_one_of_the_certificate(authority, ca):
+    issued = authority.issue_cert("good.example")
+    identity = {"cert": issued.cert_chain_pems[0].bytes(), "key": issued.private_key_pem.bytes()}
+    async with serve(**identity) as server:
+        error = await refused(uri_of(server), ca=ca)
+        assert error.code == "CERTIFICATE_VERIFY_FAILED"
+        assert "not valid for '127.0.0.1'" in str(error)
+        port = server.address()[1]
+        error = await refused(f"wss://evil.example:{port}/", ca=ca, host="127.0.0.1")
+        assert "not valid for 'evil.example'" in str(error)
+        await round_trip(f"wss://good.example:{port}/", ca=ca, host="127.0.0.1")
+        await round_trip(uri_of(server), ca=ca, server_hostname="good.example")
+
+
+async def test_verify_false_trusts_everybody(identity):
+    async with serve(**identity) as server:
+        await round_trip(uri_of(server), verify=False)
+
+
+async def test_a_context_of_the_user_is_taken(identity, ca, files):
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(files["all"])
+    client_context = ssl.create_default_context(cadata=ca.decode())
+    async with serve(ssl=server_context) as server:
+        await round_trip(uri_of(server), ssl=client_context)
+
+
+async def test_a_given_socket_is_encrypted_too(identity, ca):
+    async with serve(**identity) as server:
+        sock = socket.create_connection(server.address())
+        await round_trip("wss://localhost/", ca=ca, sock=sock)
+
+
+async def test_a_unix_socket_may_be_encrypted(identity, ca, tmp_path):
+    path = str(tmp_path / "socket")
+    async with wsfast.serve(echo, unix_path=path, **identity):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(path)
+        await round_trip("wss://localhost/", ca=ca, sock=sock)
+
+
+# --- Certificates of clients ------------------------------------------------------------------
+
+
+async def turned_away(uri, **options):
+    """Not connected: with the server's TLS alert, if it arrives before the end of the stream."""
+    with pytest.raises((wsfast.NetworkError, wsfast.InvalidMessage)):
+        await round_trip(uri, **options)
+
+
+async def test_client_certificates_are_asked_for_and_verified(identity, client_identity, ca):
+    handler = Accepted()
+    async with serve(handler, **identity, ca=ca) as server:
+        async with wsfast.connect(uri_of(server), ca=ca, **client_identity):
+            ws = await handler.get()
+            names = ws.get_extra_info("peercert")["subjectAltName"]
+            assert names == (("email", "client@example.com"),)
+        await turned_away(uri_of(server), ca=ca)
+    assert handler.connections.empty()
+
+
+async def test_client_certificates_of_a_stranger_are_refused(identity, ca):
+    stranger = trustme.CA().issue_cert("client@example.com")
+    options = {
+        "cert": stranger.cert_chain_pems[0].bytes(),
+        "key": stranger.private_key_pem.bytes(),
+    }
+    handler = Accepted()
+    async with serve(handler, **identity, ca=ca) as server:
+        await turned_away(uri_of(server), ca=ca, **options)
+    assert handler.connections.empty()
+
+
+async def test_client_certificates_may_be_optional(identity, client_identity, ca):
+    handler = Accepted()
+    async with serve(handler, **identity, ca=ca, verify=False) as server:
+        for options, has_certificate in ({}, False), (client_identity, True):
+            async with wsfast.connect(uri_of(server), ca=ca, **options):
+                ws = await handler.get()
+                assert bool(ws.get_extra_info("peercert")) is has_certificate
+
+
+# --- Contexts ---------------------------------------------------------------------------------
+
+
+def test_the_default_context_of_a_client_is_strict_and_made_once():
+    context = wsfast.connect("wss://example.com").ssl
+    assert context is wsfast.connect("wss://example.org", verify=True).ssl
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert wsfast.connect("ws://example.com").ssl is None
+
+
+def test_contexts_made_from_options_are_strict_too(identity, ca):
+    context = wsfast.connect("wss://example.com", ca=ca, **identity).ssl
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    server = wsfast.WebSocketServer("", 1, **identity)
+    assert server.ssl.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert server.ssl.verify_mode is ssl.CERT_NONE
+
+
+def test_no_key_stays_behind_in_a_file(identity, ca, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    tls.server_context(None, identity["cert"], identity["key"], None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- What goes wrong --------------------------------------------------------------------------
+
+
+async def test_a_client_of_a_server_without_tls_is_told_so():
+    async with serve() as server:
+        uri = uri_of(server).replace("ws:", "wss:")
+        error = await refused(uri, verify=False)
+    assert error.code in ("WRONG_VERSION_NUMBER", "ECONNRESET", "RECORD_LAYER_FAILURE")
+
+
+async def test_a_server_survives_clients_without_tls(identity, ca, caplog):
+    async with serve(**identity) as server:
+        for data in request(), b"", b"\x16\x03\x01\x02\x00\x01":
+            async with raw_client(server, data) as peer:
+                peer.write_eof()
+                await peer.rest()
+        await round_trip(uri_of(server), ca=ca)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_client_that_never_ends_its_tls_handshake_is_closed(identity):
+    async with serve(**identity, open_timeout=0.1) as server:
+        async with raw_client(server, b"\x16\x03\x01") as peer:
+            assert await peer.rest() == b""
+
+
+async def test_a_server_that_never_ends_its_tls_handshake_is_given_up():
+    async def play(peer):
+        await peer.rest()
+
+    async with raw_server(play, scheme="wss") as uri:
+        with pytest.raises(TimeoutError, match="timed out during opening handshake"):
+            await wsfast.connect(uri, open_timeout=0.1)
+
+
+async def test_a_server_that_resets_the_tls_handshake_is_econnreset():
+    async def play(peer):
+        await peer.exactly(1)
+        peer.reset()
+
+    async with raw_server(play, scheme="wss") as uri:
+        assert (await refused(uri)).code == "ECONNRESET"
+
+
+# --- Behaviour through TLS --------------------------------------------------------------------
+
+
+async def test_the_closing_handshake_goes_through_tls(identity, ca):
+    async with serve(**identity) as server:
+        async with client_of_tls(server, ca) as peer:
+            peer.close(4000, "bye")
+            assert await peer.closed() == (4000, "bye")
+        async with wsfast.connect(uri_of(server), ca=ca) as ws:
+            await ws.close(4001, "bye")
+            assert (ws.close_code, ws.was_clean) == (4001, True)
+
+
+def client_of_tls(server, ca):
+    return client_of(server, ssl=ssl.create_default_context(cadata=ca.decode()))
+
+
+async def test_verify_client_knows_that_it_is_secure(identity, ca):
+    seen = []
+
+    def verify(info):
+        seen.append(info.secure)
+        return True
+
+    async with serve(**identity, verify_client=verify) as server:
+        await round_trip(uri_of(server), ca=ca)
+    assert seen == [True]
+
+
+async def test_a_slow_peer_stops_us_through_tls(identity, ca):
+    handler = Accepted()
+    async with serve(handler, **identity) as server, client_of_tls(server, ca) as peer:
+        ws = await handler.get()
+        peer.stop_reading()
+        count = 0
+        while not ws.is_blocked:
+            ws.send(bytes(2**20))
+            count += 1
+        assert count < 16
+        sending = asyncio.create_task(ws.send("last"))
+        peer.go_on_reading()
+        for _ in range(count + 1):
+            await peer.frame()
+        await sending
+
+
+async def test_a_slow_consumer_stops_the_peer_through_tls(identity, ca):
+    handler = Accepted()
+    async with serve(handler, **identity, max_queue=4) as server:
+        async with wsfast.connect(uri_of(server), ca=ca, max_write_buffer=None) as client:
+            ws = await handler.get()
+            for number in range(2000):
+                client.send(str(number) + "x" * 1000)
+            await until(lambda: not ws.is_reading)
+            await asyncio.sleep(0.01)
+            assert ws.stats.messages_received < 1000
+            for number in range(2000):
+                assert (await ws.recv()).startswith(str(number))
+
+
+async def test_a_refused_request_is_answered_through_tls(identity, ca):
+    async with serve(**identity, path="/chat") as server:
+        with pytest.raises(wsfast.InvalidStatus) as caught:
+            await round_trip(uri_of(server), ca=ca)
+        assert caught.value.response.status_code == 404
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_a_peer_that_never_ends_the_connection_is_cut_off_through_tls(side, identity, ca):
+    options = {"close_timeout": 0.1}
+    if side == "server":
+        handler = Accepted()
+        async with serve(handler, **identity, **options) as server:
+            async with client_of_tls(server, ca) as peer:
+                ws = await handler.get()
+                peer.stop_reading()
+                ws.close()
+                async with asyncio.timeout(PATIENCE):
+                    await ws.wait_closed()
+                peer.go_on_reading()
+    else:
+        context = tls.server_context(None, identity["cert"], identity["key"], None, None)
+        async with raw_server(never_close, scheme="wss", ssl=context) as uri:
+            ws = await wsfast.connect(uri, ca=ca, **options)
+            async with asyncio.timeout(PATIENCE):
+                await ws.close()
+    assert ws.close_code == 1006
+
+
+async def never_close(peer):
+    await peer.accept()
+    await peer.rest()
+
+
+async def test_a_peer_that_vanishes_without_close_notify_is_1006(identity, ca):
+    handler = Accepted()
+    async with serve(handler, **identity) as server, client_of_tls(server, ca) as peer:
+        ws = await handler.get()
+        peer.send(TEXT, "last words")
+        assert await ws.recv() == "last words"
+        peer.reset()
+        async with asyncio.timeout(PATIENCE):
+            await ws.wait_closed()
+        assert ws.close_code == 1006
+
+
+async def test_a_raw_server_with_tls(identity, ca):
+    context = tls.server_context(None, identity["cert"], identity["key"], None, None)
+    async with raw_server(hold, scheme="wss", ssl=context) as uri:
+        async with wsfast.connect(uri, ca=ca) as ws:
+            await ws.send("x")
+        assert ws.close_code == 1000
+
+
+async def test_a_server_closes_its_clients_through_tls(identity, ca):
+    async with serve(**identity) as server:
+        async with wsfast.connect(uri_of(server), ca=ca) as ws:
+            await server.close()
+            await ws.wait_closed()
+            assert ws.close_code == 1001
+        assert not server.is_serving
+
+
+async def test_plain_and_encrypted_servers_go_side_by_side(identity, ca):
+    async with serve(**identity) as encrypted, serve() as plain, client_of(plain):
+        await asyncio.gather(
+            round_trip(uri_of(encrypted), ca=ca),
+            round_trip(uri_of(plain)),
+        )
