@@ -599,4 +599,6 @@ def adopt(loop, sock, target, write_limit, tls=None):
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     make = SocketDriver if tls is None else tls
-    return make(engine_of(loop), sock.detach(), target, write_limit)
+    driver = make(engine_of(loop), sock.fileno(), target, write_limit)
+    sock.detach()
+    return driver

@@ -189,7 +189,9 @@ class connect:
         write_limit = self.options.write_limit
         try:
             if self._epoll:
-                engine.adopt(loop, sock, opening, write_limit, self.ssl, name or None, None)
+                opening.driver = engine.adopt(
+                    loop, sock, opening, write_limit, self.ssl, name or None, None
+                )
                 return
             options: dict[str, Any] = {}
             if self.ssl is not None:
@@ -207,7 +209,7 @@ class connect:
 class ClientHandshake:
     """The opening handshake of one connection: the driver's target before the WebSocket is."""
 
-    __slots__ = ("_config", "_driver", "_key", "_linger", "_loop", "_reader", "_request", "done")
+    __slots__ = ("_config", "_key", "_linger", "_loop", "_reader", "_request", "done", "driver")
 
     def __init__(self, config: connect, loop: asyncio.AbstractEventLoop) -> None:
         self._config = config
@@ -215,14 +217,14 @@ class ClientHandshake:
         self._reader = ResponseReader()
         self._key = handshake.generate_key()
         self._request = config._request(self._key)
-        self._driver: Any = None
+        self.driver: Any = None
         self._linger: asyncio.TimerHandle | None = None
         self.done: asyncio.Future[WebSocket] = loop.create_future()
 
     # From the driver
 
     def connected(self, driver: Any) -> None:
-        self._driver = driver
+        self.driver = driver
         driver.write(self, (self._request.serialize(),))
 
     def received(self, data: Any) -> None:
@@ -259,8 +261,8 @@ class ClientHandshake:
         """It failed, or whoever waited is gone: close the transport."""
         if not self.done.cancel() and not self.done.cancelled():
             self.done.exception()  # not to be complained about
-        if self._driver is not None and self._linger is None:
-            self._driver.abort(self)
+        if self.driver is not None and self._linger is None:
+            self.driver.abort(self)
 
     # Steps
 
@@ -280,7 +282,7 @@ class ClientHandshake:
         clients = Clients.of(self._loop, config.options.sweep_interval)
         websocket = WebSocket(
             config.options,
-            self._driver,
+            self.driver,
             self._loop,
             client=True,
             request=self._request,
@@ -290,7 +292,7 @@ class ClientHandshake:
         )
         websocket._response = response
         websocket.subprotocol = subprotocol
-        self._driver.target = websocket
+        self.driver.target = websocket
         websocket.opened()
         clients.add(websocket)
         self.done.set_result(websocket)
@@ -300,10 +302,10 @@ class ClientHandshake:
     def _refuse_extension(self) -> None:
         payload = (1010).to_bytes(2, "big") + b"extension was not requested"
         frame = encode_frame(Opcode.CLOSE, payload, True, 0, masking_key())
-        self._driver.write(self, (frame,))
-        self._driver.shutdown_write(self)
+        self.driver.write(self, (frame,))
+        self.driver.shutdown_write(self)
         timeout = self._config.options.close_timeout or 10
-        self._linger = self._loop.call_later(timeout, self._driver.abort, self)
+        self._linger = self._loop.call_later(timeout, self.driver.abort, self)
 
     def _fail(self, error: Exception) -> None:
         self.done.set_exception(error)
