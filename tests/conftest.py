@@ -13,6 +13,7 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption("--backend", choices=["compiled", "pure"], default=None)
+    parser.addoption("--driver", choices=["epoll", "asyncio"], default=None)
     parser.addoption("--loop", choices=["asyncio", "uvloop"], default="asyncio")
 
 
@@ -26,6 +27,10 @@ def pytest_configure(config):
 
         if backend != wsfast.BACKEND:
             pytest.exit(f"the {backend} backend is not available; run `make build`", returncode=4)
+    if config.getoption("--driver") is not None:
+        import wsfast.engine
+
+        wsfast.engine.default = config.getoption("--driver")
     if config.getoption("--loop") == "uvloop":
         import uvloop
 

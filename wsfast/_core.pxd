@@ -5,6 +5,10 @@ from ._queue cimport MessageQueue
 from ._waiter cimport Waiter
 
 
+cdef class DirectDriver:
+    cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1
+
+
 cdef class Receive(Waiter):
     cdef Connection connection
     cdef object decode
@@ -18,6 +22,7 @@ cdef class Drain(Waiter):
 
 cdef class Connection(Protocol):
     cdef readonly object driver
+    cdef DirectDriver direct  # the driver, if it is compiled
     cdef readonly object loop
     cdef public double deadline
     cdef public object outbox
@@ -50,7 +55,8 @@ cdef class Connection(Protocol):
     cdef int cork_depth
     cdef bint flush_scheduled
 
-    cdef int turn(self, object data) except -1
+    cdef int turn(self, const uint8_t* data, size_t size) except -1
+    cdef int filled(self, size_t size) except -1
     cdef bint has_rest(self) noexcept
     cdef int schedule_turn(self) except -1
     cdef int take_eof(self) except -1
@@ -68,4 +74,5 @@ cdef class Connection(Protocol):
     cdef int tell_receiver(self) except -1
     cdef int release_held(self) noexcept
     cdef int transmit(self, object buffers) except -1
+    cdef int limit_waiting(self, Py_ssize_t waiting) except -1
     cdef int abort_with(self, object error) except -1

@@ -10,7 +10,8 @@
 # 4. A waiter's callback is dropped only when it was called: a task that is not woken hangs.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
@@ -27,6 +28,7 @@ from .exceptions import (
     ConnectionClosed,
     ConnectionClosedOK,
     NetworkError,
+    ProtocolError,
     WriteBufferFull,
 )
 from .frames import State
@@ -73,6 +75,27 @@ cdef enum:
     CORK_SIZE = 65536
 
 
+# What nearly all connections have. It stays empty.
+cdef MessageQueue EMPTY = MessageQueue()
+
+
+# What is held before it leaves: one buffer, which belongs to one connection from its first held byte
+# until the flush; who finds it taken has a buffer of its own.
+cdef enum:
+    SHARED_BUFFER_SIZE = 65536
+cdef uint8_t shared_buffer[SHARED_BUFFER_SIZE]
+cdef bint shared_buffer_taken = False
+
+
+cdef class DirectDriver:
+    cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1:
+        """Write; `owner` is the object that data points into, if it may be kept, or None.
+
+        Returns how many bytes wait to be written.
+        """
+        raise NotImplementedError
+
+
 cdef class Connection(Protocol):
     def __init__(
         self, options, driver, loop, *, bint client, state=State.OPEN, generate_mask=None
@@ -81,11 +104,11 @@ cdef class Connection(Protocol):
             self, options, client=client, state=state, generate_mask=generate_mask
         )
         self.driver = driver
+        self.direct = driver if isinstance(driver, DirectDriver) else None
         self.loop = loop
         self.thread = PyThread_get_thread_ident()
-        self.queue = MessageQueue()
+        self.queue = EMPTY
         self.reading = True
-        self.drains = []
         self.max_queue = -1 if options.max_queue is None else options.max_queue
         self.write_limit = options.write_limit
         self.max_write_buffer = (
@@ -93,7 +116,7 @@ cdef class Connection(Protocol):
         )
 
     def __dealloc__(self):
-        PyMem_Free(self.held)
+        self.release_held()
 
     # Hooks of the subclass
 
@@ -112,7 +135,12 @@ cdef class Connection(Protocol):
     # From the driver
 
     def received(self, data):
-        self.turn(data)
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.turn(<const uint8_t*> view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
 
     def receive_soon(self, data):
         self.wire_bytes_received += len(data)
@@ -134,9 +162,10 @@ cdef class Connection(Protocol):
         if pong is not None and self.ready_state == OPEN:
             self.send_bytes(PONG, pong, True)
         drains = self.drains
-        self.drains = []
-        for drain in drains:
-            drain.wake(self.dispatching)
+        if drains is not None:
+            self.drains = None
+            for drain in drains:
+                drain.wake(self.dispatching)
         if not self.blocked:  # again, by the pong
             self.go_on(WRITES_BLOCKED)
 
@@ -146,7 +175,7 @@ cdef class Connection(Protocol):
             return
         self.stopped = 0
         self.is_lost = True
-        self.held_size = 0
+        self.release_held()
         # What came before the end is delivered before the end is told.
         while not self.discarding and self.has_rest():
             self.stopped = 0
@@ -158,9 +187,10 @@ cdef class Connection(Protocol):
         if self.receiver is not None:
             self.receiver.wake(self.dispatching)
         drains = self.drains
-        self.drains = []
-        for drain in drains:
-            drain.wake(self.dispatching)
+        if drains is not None:
+            self.drains = None
+            for drain in drains:
+                drain.wake(self.dispatching)
 
     def tick(self, double now):
         if now >= self.deadline:
@@ -168,7 +198,7 @@ cdef class Connection(Protocol):
 
     # Reading
 
-    cdef int turn(self, object data) except -1:
+    cdef int turn(self, const uint8_t* data, size_t size) except -1:
         """Deal with input; then wake the waiting receiver, once; then send what was held."""
         cdef bint nested = self.dispatching
         if self.ready_state == CLOSED:
@@ -179,8 +209,8 @@ cdef class Connection(Protocol):
         try:
             if self.message_listener is not None and self.queue.count:
                 self.deliver_queue()
-            if data is not None:
-                Protocol.receive(self, data)
+            if data is not NULL:
+                self.take_input(data, size)
             elif not self.stopped:
                 self.process()
             if self.receiver is not None and (self.discarding or self.queue.count):
@@ -202,6 +232,17 @@ cdef class Connection(Protocol):
         self.update_reading()
         return 0
 
+    cdef int filled(self, size_t size) except -1:
+        """A part of a large frame was read to where it will stay."""
+        self.wire_bytes_received += size
+        try:
+            self.reader.fill(size)
+        except ProtocolError as error:
+            self.postponed = error
+        if self.reader.remaining == 0 or self.postponed is not None:
+            return self.turn(NULL, 0)
+        return 0
+
     cdef bint has_rest(self) noexcept:
         """Whether there is input that reading stopped before."""
         return not self.discarding and (
@@ -218,7 +259,7 @@ cdef class Connection(Protocol):
     def _next_turn(self):
         self.turn_scheduled = False
         self.stopped &= ~TURN_OVER
-        self.turn(None)
+        self.turn(NULL, 0)
         if self.eof_received and self.ready_state != CLOSED and not self.has_rest():
             self.take_eof()
 
@@ -292,6 +333,8 @@ cdef class Connection(Protocol):
             return 0
         if self.reader.fragments or not fin or opcode == CONT:
             data = (opcode, data, bool(fin))
+        if self.queue is EMPTY:
+            self.queue = MessageQueue()
         self.queue.append(data)
         return 0
 
@@ -464,17 +507,43 @@ cdef class Connection(Protocol):
 
     cdef uint8_t* reserve(self, size_t size) except NULL:
         """Room for size bytes at the end of what is held."""
+        global shared_buffer_taken
         cdef size_t needed = self.held_size + size
-        cdef void* held
+        cdef uint8_t* held
         if needed > self.held_capacity:
+            if self.held is NULL and needed <= SHARED_BUFFER_SIZE and not shared_buffer_taken:
+                # Nearly always there is one connection that sends, and what it sends is small.
+                shared_buffer_taken = True
+                self.held = shared_buffer
+                self.held_capacity = SHARED_BUFFER_SIZE
+                return self.held
             if self.held_capacity and needed < 2 * self.held_capacity:
                 needed = 2 * self.held_capacity
-            held = PyMem_Realloc(self.held, needed)
+            if self.held is shared_buffer:
+                held = <uint8_t*> PyMem_Malloc(needed)
+                if held is not NULL:
+                    memcpy(held, self.held, self.held_size)
+                    shared_buffer_taken = False
+            else:
+                held = <uint8_t*> PyMem_Realloc(self.held, needed)
             if held is NULL:
                 raise MemoryError
-            self.held = <uint8_t*> held
+            self.held = held
             self.held_capacity = needed
         return self.held + self.held_size
+
+    cdef int release_held(self) noexcept:
+        """An idle connection has no buffer."""
+        global shared_buffer_taken
+        if self.held is shared_buffer:
+            shared_buffer_taken = False
+        else:
+            PyMem_Free(self.held)
+        self.held = NULL
+        self.held_size = 0
+        self.held_capacity = 0
+        self.held_since = 0
+        return 0
 
     cdef int written(self, double now, bint hold) except -1:
         """Flush what is held, or see that it is flushed in time."""
@@ -492,7 +561,12 @@ cdef class Connection(Protocol):
         self.flush()
 
     cdef int flush(self) except -1:
+        cdef Py_ssize_t waiting
         if self.held_size and not self.cork_depth and self.ready_state != CLOSED:
+            if self.direct is not None:
+                waiting = self.direct.send(self.held, self.held_size, None)
+                self.release_held()
+                return self.limit_waiting(waiting)
             data = PyBytes_FromStringAndSize(<char*> self.held, self.held_size)
             self.release_held()
             self.transmit((data,))
@@ -504,15 +578,6 @@ cdef class Connection(Protocol):
         self.cork_depth = 0
         self.flush()
         self.cork_depth = depth
-        return 0
-
-    cdef int release_held(self) noexcept:
-        """An idle connection has no buffer."""
-        PyMem_Free(self.held)
-        self.held = NULL
-        self.held_size = 0
-        self.held_capacity = 0
-        self.held_since = 0
         return 0
 
     def cork(self):
@@ -547,6 +612,10 @@ cdef class Connection(Protocol):
         if self.ready_state == CLOSED:
             return 0
         waiting = self.driver.write(self, buffers)
+        return self.limit_waiting(waiting)
+
+    cdef int limit_waiting(self, Py_ssize_t waiting) except -1:
+        """Act on how many bytes the driver could not write yet."""
         if waiting > self.write_limit:
             if not self.blocked:
                 self.blocked = True
@@ -564,7 +633,7 @@ cdef class Connection(Protocol):
         self.discarding = True
         if self.error is None:
             self.error = error
-        self.held_size = 0
+        self.release_held()
         self.begin_closing()
         self.driver.abort(self)
         return 0
@@ -633,13 +702,16 @@ cdef class Drain(Waiter):
             raise connection.closed_error()
         if not connection.blocked:
             raise StopIteration
-        if not self.waiting or self not in connection.drains:
+        if connection.drains is None:
+            connection.drains = []
+        if self not in connection.drains:
             connection.drains.append(self)
         return False
 
     cdef int forget(self) except -1:
-        if self in self.connection.drains:
-            self.connection.drains.remove(self)
+        cdef list drains = self.connection.drains
+        if drains is not None and self in drains:
+            drains.remove(self)
         return 0
 
 

@@ -68,6 +68,9 @@ cdef class FrameReader:
     cdef bint read_control(self) except -1
     cdef bint read_data(self) except -1
     cdef int store(self, size_t n) except -1
+    cdef size_t room(self, size_t least) noexcept
+    cdef uint8_t* room_start(self) noexcept
+    cdef int fill(self, size_t n) except -1
     cdef int resize_buffer(self, size_t size) except -1
     cdef void drop_buffer(self) noexcept
     cdef int deliver(self) except -1

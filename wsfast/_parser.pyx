@@ -26,7 +26,7 @@ from cpython.ref cimport Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memcpy
 
-from ._mask cimport read_key, rotate_key, utf8_feed, xor_copy, xor_copy_is_ascii
+from ._mask cimport read_key, rotate_key, utf8_feed, xor_copy, xor_copy_is_ascii, xor_in_place
 
 from .exceptions import PayloadTooBig, TooManyFragments, wire_error
 from .frames import Close, is_close_code
@@ -328,6 +328,49 @@ cdef class FrameReader:
             raise wire_error("WS_ERR_INVALID_UTF8")
         self.key = rotate_key(self.key, n)
         self.position += n
+        self.stored += n
+        self.remaining -= n
+        return 0
+
+    cdef size_t room(self, size_t least) noexcept:
+        """How many bytes of a large payload may be read straight to where it will stay.
+
+        0 if less than `least` are missing, or if this is not the place to read to.
+        """
+        cdef size_t capacity
+        if (
+            self.current != PAYLOAD
+            or self.frame_opcode >= CLOSE
+            or self.position != self.end
+            or self.remaining < least
+            or self.buffer is NULL
+        ):
+            return 0
+        capacity = buffer_size(self.buffer)
+        if capacity == self.stored:
+            # Twice what came. See store().
+            capacity = 2 * capacity
+            if self.frame_fin and capacity > self.stored + self.remaining:
+                capacity = self.stored + self.remaining
+            try:
+                self.resize_buffer(capacity)
+            except MemoryError:
+                return 0
+        return min(capacity - self.stored, self.remaining)
+
+    cdef uint8_t* room_start(self) noexcept:
+        return <uint8_t*> buffer_data(self.buffer) + self.stored
+
+    cdef int fill(self, size_t n) except -1:
+        """n bytes were read to room_start()."""
+        cdef uint8_t* target = self.room_start()
+        if self.key:
+            xor_in_place(target, n, self.key)
+        if self.message_opcode == TEXT and not utf8_feed(&self.utf8, target, n):
+            self.current = FINISHED
+            self.drop_buffer()
+            raise wire_error("WS_ERR_INVALID_UTF8")
+        self.key = rotate_key(self.key, n)
         self.stored += n
         self.remaining -= n
         return 0

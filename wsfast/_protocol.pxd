@@ -46,6 +46,7 @@ cdef class Protocol:
     ) except -1
     cdef int eof_out(self) except -1
 
+    cdef int take_input(self, const uint8_t* data, size_t size) except -1
     cdef int process(self) except -1
     cdef int receive_close(self, object close) except -1
     cdef int end(self) except -1

@@ -142,21 +142,29 @@ cdef class Protocol:
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self.wire_bytes_received += view.len
-            if self.discarding:
-                return
-            if self.reader.position != self.reader.end:
-                self.reader.feed(data)
-            else:
-                self.reader.lend(<const uint8_t*> view.buf, view.len)
+            self.take_input(<const uint8_t*> view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int take_input(self, const uint8_t* data, size_t size) except -1:
+        """Deal with bytes that are lent for the time of the call."""
+        cdef FrameReader reader = self.reader
+        self.wire_bytes_received += size
+        if self.discarding:
+            return 0
+        if reader.position != reader.end:
+            reader.feed(PyBytes_FromStringAndSize(<const char*> data, size))
+        else:
+            reader.lend(data, size)
+        try:
             if not self.stopped:
                 self.process()
         finally:
             if self.discarding:
-                self.reader.position = self.reader.end
-            else:
-                self.reader.retain()
-            PyBuffer_Release(&view)
+                reader.position = reader.end
+            elif reader.position != reader.end:
+                reader.retain()
+        return 0
 
     def receive_eof(self):
         if self.ready_state != CLOSED:

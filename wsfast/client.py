@@ -9,15 +9,16 @@ import ssl as ssl_module
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import engine
 from ._backend import encode_frame, masking_key
 from .connection import WebSocket
-from .dial import open_socket
+from .dial import open_socket, open_unix_socket
 from .exceptions import InvalidHandshake, InvalidMessage, NetworkError, UnexpectedExtension
 from .frames import Opcode
 from .options import Options
 from .protocol import handshake
 from .protocol.http import ResponseReader
-from .sweep import shared_sweep
+from .sweep import Clients
 from .tls import client_context
 from .transport import TransportDriver
 from .uri import parse_uri
@@ -58,6 +59,7 @@ class connect:
         protocol_version: 13 or 8.
         generate_mask: returns the 4 bytes of the next masking key.
         logger: instead of the logger ``wsfast.client``.
+        driver: "epoll" or "asyncio"; by default "epoll" where it is to be had.
         options: the limits and timeouts, see `Options`.
 
     Raises:
@@ -94,8 +96,10 @@ class connect:
         protocol_version: int = 13,
         generate_mask: Callable[[], bytes] | None = None,
         logger: LoggerLike = logger,
+        driver: str | None = None,
         **options: Any,
     ) -> None:
+        self._epoll = engine.choose(driver)
         self.uri = parse_uri(uri)
         self.options = Options.take(options)
         if options:
@@ -173,31 +177,39 @@ class connect:
         self, loop: asyncio.AbstractEventLoop, opening: ClientHandshake
     ) -> None:
         uri = self.uri
-        options: dict[str, Any] = {}
-        if self.ssl is not None:
-            options["ssl"] = self.ssl
-            name = self.server_hostname
-            options["server_hostname"] = uri.host if name is None else name
-            options["ssl_shutdown_timeout"] = self.options.close_timeout
-
-        def driver() -> TransportDriver:
-            return TransportDriver(opening, self.options.write_limit)
-
         if self._sock is not None:
-            await loop.create_connection(driver, sock=self._sock, **options)
+            sock = self._sock
         elif uri.unix_path is not None:
-            await loop.create_unix_connection(driver, uri.unix_path, **options)
+            sock = await open_unix_socket(loop, uri.unix_path)
         else:
             sock = await open_socket(
                 loop, self._host or uri.host, self._port or uri.port, self._local_address
             )
-            await loop.create_connection(driver, sock=sock, **options)
+        name = uri.host if self.server_hostname is None else self.server_hostname
+        write_limit = self.options.write_limit
+        try:
+            if self._epoll:
+                opening.driver = engine.adopt(
+                    loop, sock, opening, write_limit, self.ssl, name or None, None
+                )
+                return
+            options: dict[str, Any] = {}
+            if self.ssl is not None:
+                options["ssl"] = self.ssl
+                options["server_hostname"] = name
+                options["ssl_shutdown_timeout"] = self.options.close_timeout
+            await loop.create_connection(
+                lambda: TransportDriver(opening, write_limit), sock=sock, **options
+            )
+        except BaseException:
+            sock.close()
+            raise
 
 
 class ClientHandshake:
     """The opening handshake of one connection: the driver's target before the WebSocket is."""
 
-    __slots__ = ("_config", "_driver", "_key", "_linger", "_loop", "_reader", "_request", "done")
+    __slots__ = ("_config", "_key", "_linger", "_loop", "_reader", "_request", "done", "driver")
 
     def __init__(self, config: connect, loop: asyncio.AbstractEventLoop) -> None:
         self._config = config
@@ -205,14 +217,14 @@ class ClientHandshake:
         self._reader = ResponseReader()
         self._key = handshake.generate_key()
         self._request = config._request(self._key)
-        self._driver: Any = None
+        self.driver: Any = None
         self._linger: asyncio.TimerHandle | None = None
         self.done: asyncio.Future[WebSocket] = loop.create_future()
 
     # From the driver
 
     def connected(self, driver: Any) -> None:
-        self._driver = driver
+        self.driver = driver
         driver.write(self, (self._request.serialize(),))
 
     def received(self, data: Any) -> None:
@@ -249,8 +261,8 @@ class ClientHandshake:
         """It failed, or whoever waited is gone: close the transport."""
         if not self.done.cancel() and not self.done.cancelled():
             self.done.exception()  # not to be complained about
-        if self._driver is not None and self._linger is None:
-            self._driver.abort(self)
+        if self.driver is not None and self._linger is None:
+            self.driver.abort(self)
 
     # Steps
 
@@ -267,22 +279,22 @@ class ClientHandshake:
             # The server believes that the connection is open (RFC 6455 section 7.4.1).
             self._refuse_extension()
             raise
-        sweep = shared_sweep(self._loop, config.options.sweep_interval)
+        clients = Clients.of(self._loop, config.options.sweep_interval)
         websocket = WebSocket(
             config.options,
-            self._driver,
+            self.driver,
             self._loop,
             client=True,
             request=self._request,
-            release=sweep.discard,
+            release=clients.discard,
             url=str(config.uri),
             generate_mask=config.generate_mask,
         )
         websocket._response = response
         websocket.subprotocol = subprotocol
-        self._driver.target = websocket
+        self.driver.target = websocket
         websocket.opened()
-        sweep.add(websocket)
+        clients.add(websocket)
         self.done.set_result(websocket)
         if rest:
             websocket.receive_soon(bytes(rest))
@@ -290,10 +302,10 @@ class ClientHandshake:
     def _refuse_extension(self) -> None:
         payload = (1010).to_bytes(2, "big") + b"extension was not requested"
         frame = encode_frame(Opcode.CLOSE, payload, True, 0, masking_key())
-        self._driver.write(self, (frame,))
-        self._driver.shutdown_write(self)
+        self.driver.write(self, (frame,))
+        self.driver.shutdown_write(self)
         timeout = self._config.options.close_timeout or 10
-        self._linger = self._loop.call_later(timeout, self._driver.abort, self)
+        self._linger = self._loop.call_later(timeout, self.driver.abort, self)
 
     def _fail(self, error: Exception) -> None:
         self.done.set_exception(error)

@@ -17,7 +17,7 @@ from .events import EventSource
 from .exceptions import ConcurrencyError, KeepaliveTimeout
 from .frames import Close, Opcode, State, check_close
 from .outbox import Outbox, as_part, read_parts
-from .protocol.http import parse_request, parse_response
+from .protocol.http import parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,10 +106,10 @@ class WebSocket(EventSource, Connection):
             state=State.CONNECTING,
             generate_mask=generate_mask,
         )
-        self._listeners = None
+        self._listeners = ()
         self._request = request
         self._release = release
-        self._response: Response | bytes | None = None
+        self._response: Response | None = None
         self._id: uuid.UUID | None = None
         self._pings: dict[bytes, tuple[float, asyncio.Future[float] | None]] | None = None
         self._closed_waiters: list[asyncio.Future[None]] | None = None
@@ -149,8 +149,8 @@ class WebSocket(EventSource, Connection):
     @property
     def response(self) -> Response | None:
         """The response that opened the connection; None before."""
-        if isinstance(self._response, bytes):
-            self._response = parse_response(self._response)
+        if self._response is None and self.server is not None and self.state > State.CONNECTING:
+            self._response = self.server.accept_response(self)
         return self._response
 
     @property
@@ -417,7 +417,8 @@ class WebSocket(EventSource, Connection):
         self.open()
         now = monotonic()
         options = self.options
-        self._last_activity = now
+        if options.idle_timeout is not None:
+            self._last_activity = now
         if options.ping_interval is not None:
             self._next_ping = now + options.ping_interval
         self.deadline = self.on_deadline(now)

@@ -11,7 +11,7 @@ import itertools
 import socket
 from typing import Any
 
-__all__ = ["open_socket"]
+__all__ = ["open_socket", "open_unix_socket"]
 
 # RFC 8305 section 5: how long an attempt is alone before the next address is tried, in seconds.
 ATTEMPT_DELAY = 0.25
@@ -109,3 +109,19 @@ def bind(sock: socket.socket, local: list[AddressInfo]) -> None:
             sock.bind(name)
             return
     raise OSError(f"no local address of the family {sock.family.name}")
+
+
+async def open_unix_socket(loop: asyncio.AbstractEventLoop, path: str) -> socket.socket:
+    """A socket that is connected to a Unix socket.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["EventSource"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+# Event, listener, event, listener. There are few, and most connections have one: a dictionary of
+# lists would be most of what an idle connection needs.
+Listeners: TypeAlias = "tuple[Any, ...]"
+
+
+def pairs(listeners: Listeners) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The listeners with their events."""
+    return zip(listeners[::2], listeners[1::2], strict=True)
 
 
 class EventSource:
@@ -25,9 +34,9 @@ class EventSource:
         loop: Any
 
         @property
-        def _listeners(self) -> dict[str, list[Callable[..., Any]]] | None: ...
+        def _listeners(self) -> Listeners: ...
         @_listeners.setter
-        def _listeners(self, value: dict[str, list[Callable[..., Any]]] | None) -> None: ...
+        def _listeners(self, value: Listeners) -> None: ...
 
     def on(self, event: str, listener: Callable[..., Any] | None = None) -> Any:
         """Call ``listener`` at every ``event``; without a listener, a decorator that does so.
@@ -56,30 +65,35 @@ class EventSource:
     def off(self, event: str, listener: Callable[..., Any] | None = None) -> None:
         """Remove ``listener``, or all listeners, from ``event``."""
         self._check_event(event)
-        listeners = (self._listeners or {}).get(event, [])
-        for known in listeners:
-            if listener in (None, known, getattr(known, "__wrapped__", None)):
-                listeners = [other for other in listeners if other is not known]
-                if listener is not None:
-                    break
-        if self._listeners is not None:
-            self._listeners[event] = listeners
+        left: list[Any] = []
+        found = False
+        for name, known in pairs(self._listeners):
+            if (
+                name == event
+                and listener in (None, known, getattr(known, "__wrapped__", None))
+                and not (found and listener is not None)
+            ):
+                found = True
+            else:
+                left += name, known
+        self._listeners = tuple(left)
         self._listeners_changed(event)
 
     def listeners(self, event: str) -> list[Callable[..., Any]]:
         """The listeners of ``event``, in the order in which they are called."""
         self._check_event(event)
-        return list((self._listeners or {}).get(event, ()))
+        return [listener for name, listener in pairs(self._listeners) if name == event]
 
     def emit(self, event: str, *arguments: Any) -> bool:
         """Call the listeners of ``event``; whether there was one.
 
         What a listener raises goes to the loop's exception handler.
         """
-        listeners = self._listeners and self._listeners.get(event)
-        if not listeners:
-            return False
-        for listener in tuple(listeners):
+        called = False
+        for name, listener in pairs(self._listeners):
+            if name != event:
+                continue
+            called = True
             try:
                 result = listener(*arguments)
             except (KeyboardInterrupt, SystemExit):
@@ -89,7 +103,7 @@ class EventSource:
             else:
                 if inspect.isawaitable(result) and event in self.COROUTINE_EVENTS:
                     self._run_listener(result)
-        return True
+        return called
 
     def listener_failed(self, error: BaseException, event: str = "message") -> None:
         """Report what a listener raised."""
@@ -114,14 +128,12 @@ class EventSource:
         self._check_event(event)
         if not callable(listener):
             raise TypeError(f"a listener must be a function, not {type(listener).__name__}")
-        if inspect.iscoroutinefunction(listener) and event not in self.COROUTINE_EVENTS:
+        if event not in self.COROUTINE_EVENTS and inspect.iscoroutinefunction(listener):
             raise TypeError(
                 f"a listener for {event!r} cannot be a coroutine function, because the next event "
                 "would not wait for it; use `async for message in ws`, or start a task"
             )
-        if self._listeners is None:
-            self._listeners = {}
-        self._listeners.setdefault(event, []).append(function)
+        self._listeners += (event, function)
         self._listeners_changed(event)
         return listener
 

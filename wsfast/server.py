@@ -13,11 +13,13 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import engine
 from .awaitables import Completion
 from .connection import WebSocket
 from .events import EventSource
 from .exceptions import ConnectionClosed, InvalidHandshake
 from .frames import State, check_close
+from .listening import listening_sockets, unix_socket
 from .options import Options
 from .protocol import handshake
 from .protocol.headers import check_header
@@ -36,7 +38,8 @@ __all__ = ["ClientInfo", "WebSocketServer", "serve"]
 
 logger = logging.getLogger("wsfast.server")
 
-Steps = Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, Response]
+# They yield a hook and its arguments, and return the response, or the head of a 101 as it is sent.
+Steps = Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, Response | bytes]
 
 # How long, in seconds, a refused client gets to read the answer before the connection is closed.
 LINGER = 2.0
@@ -89,6 +92,7 @@ class WebSocketServer(EventSource):
         backlog, reuse_port: of the listening socket.
         server_header: the Server header; None for none.
         logger: instead of the logger ``wsfast.server``.
+        driver: "epoll" or "asyncio"; by default "epoll" where it is to be had.
         options: the limits and timeouts, see `Options`.
 
     The functions may be coroutine functions.
@@ -125,8 +129,10 @@ class WebSocketServer(EventSource):
         reuse_port: bool = False,
         server_header: str | None = handshake.SERVER,
         logger: LoggerLike = logger,
+        driver: str | None = None,
         **options: Any,
     ) -> None:
+        self._epoll = engine.choose(driver)
         self.options = Options.take(options)
         if options:
             raise TypeError(f"there is no option {next(iter(options))!r}")
@@ -163,17 +169,18 @@ class WebSocketServer(EventSource):
         self._unix_path = unix_path
         self._backlog = backlog
         self._reuse_port = reuse_port
-        self._listeners: dict[str, list[Callable[..., Any]]] | None = None
-        self._server: asyncio.Server | None = None
+        self._listeners = ()
+        self._sockets: tuple[socket.socket, ...] = ()
+        self._acceptors: list[Any] = []
         self._closing: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._closed.set()
         self._open: set[WebSocket] = set()
         self._handshakes: set[ServerHandshake] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # The handlers with their connections, and the hooks and listeners that are awaited.
+        self._tasks: dict[asyncio.Task[Any], WebSocket | None] = {}
         self._idle = asyncio.Event()
-        self._idle.set()
-        self._sweep = Sweep(self.options.sweep_interval)
+        self._sweep = Sweep(self.options.sweep_interval, self._open, self._handshakes)
 
     # Life
 
@@ -184,35 +191,46 @@ class WebSocketServer(EventSource):
             OSError: the address cannot be listened on.
         """
         self.loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"ssl": self.ssl, "backlog": self._backlog}
-        if self.ssl is not None:
-            options["ssl_handshake_timeout"] = self.options.open_timeout
-            options["ssl_shutdown_timeout"] = self.options.close_timeout
-        if self._unix_path is not None:
-            self._server = await self.loop.create_unix_server(
-                self._make_driver, self._unix_path, **options
-            )
-        elif self._sock is not None:
-            create = (
-                self.loop.create_unix_server
-                if self._sock.family == getattr(socket, "AF_UNIX", None)
-                else self.loop.create_server
-            )
-            self._server = await create(self._make_driver, sock=self._sock, **options)
+        if self._sock is not None:
+            sockets = [self._sock]
+        elif self._unix_path is not None:
+            sockets = [unix_socket(self._unix_path, self._backlog)]
         else:
-            self._server = await self.loop.create_server(
-                self._make_driver,
-                self._host,
-                self._port,
-                reuse_port=self._reuse_port or None,
-                **options,
-            )
+            assert self._port is not None
+            sockets = listening_sockets(self._host, self._port, self._backlog, self._reuse_port)
+        self._sockets = tuple(sockets)
+        self._acceptors = [await self._accept_on(sock) for sock in sockets]
         self._closing = None
         self._closed.clear()
         for sock in self.sockets:
             self.logger.info("server listening on %s", address_text(sock.getsockname()))
         self.emit("listening")
         return self
+
+    async def _accept_on(self, sock: socket.socket) -> Any:
+        """Accept the connections of a listening socket; returns what stops doing so by close()."""
+        if self._epoll:
+            sock.listen(self._backlog)
+            return engine.listen(
+                self.loop,
+                sock,
+                lambda: ServerHandshake(self),
+                self._accept_failed,
+                self.options.write_limit,
+                self.ssl,
+            )
+        options: dict[str, Any] = {"ssl": self.ssl, "backlog": self._backlog}
+        if self.ssl is not None:
+            options["ssl_handshake_timeout"] = self.options.open_timeout
+            options["ssl_shutdown_timeout"] = self.options.close_timeout
+        unix = sock.family == getattr(socket, "AF_UNIX", None)
+        create = self.loop.create_unix_server if unix else self.loop.create_server
+        return await create(self._make_driver, sock=sock, **options)
+
+    def _accept_failed(self, error: OSError) -> None:
+        """No connection can be accepted for a moment."""
+        self.logger.warning("cannot accept a connection: %s", error)
+        self.emit("error", error)
 
     def _make_driver(self) -> TransportDriver:
         return TransportDriver(ServerHandshake(self), self.options.write_limit)
@@ -233,7 +251,7 @@ class WebSocketServer(EventSource):
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed. Cancelling it closes the server."""
-        if self._server is None and self._closing is None:
+        if not self._acceptors and self._closing is None:
             await self.start()
         try:
             await self.wait_closed()
@@ -288,10 +306,11 @@ class WebSocketServer(EventSource):
             TypeError, ValueError: at the call; the code or the reason cannot be sent.
         """
         check_close(code, reason)
-        if self._server is not None:
+        if self._acceptors:
             if self._closing is None:
                 self.logger.info("server closing")
-                self._server.close()
+                for acceptor in self._acceptors:
+                    acceptor.close()
                 self._closing = self.loop.create_task(self._close())
                 for opening in tuple(self._handshakes):
                     opening.turn_away()
@@ -302,7 +321,9 @@ class WebSocketServer(EventSource):
 
     async def _close(self) -> None:
         try:
-            await self._idle.wait()
+            self._idle.clear()
+            if self._open or self._handshakes:
+                await self._idle.wait()
             if self._tasks:
                 _, running = await asyncio.wait(self._tasks, timeout=self.options.close_timeout)
                 for task in running:
@@ -310,7 +331,8 @@ class WebSocketServer(EventSource):
                 if running:
                     await asyncio.wait(running)
         finally:
-            self._server = None
+            self._acceptors = []
+            self._sockets = ()
             self._closed.set()
         self.logger.info("server closed")
         self.emit("close")
@@ -333,7 +355,7 @@ class WebSocketServer(EventSource):
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The listening sockets."""
-        return () if self._server is None else tuple(self._server.sockets)
+        return self._sockets
 
     def address(self) -> Any:
         """The address of the first listening socket, as (host, port), or a path; None if closed."""
@@ -346,25 +368,30 @@ class WebSocketServer(EventSource):
     @property
     def is_serving(self) -> bool:
         """Whether the server accepts connections."""
-        return self._server is not None and self._closing is None
+        return bool(self._acceptors) and self._closing is None
 
     # From the handshakes and the connections
 
-    def accept_connection(self, websocket: WebSocket) -> None:
+    def accept_response(self, websocket: WebSocket) -> Response:
+        """The response that opened a connection, which is not kept where no hook made it."""
+        return handshake.accept_response(
+            websocket.request.headers["Sec-WebSocket-Key"],
+            subprotocol=websocket.subprotocol,
+            server_header=self.server_header,
+        )
+
+    def accept_connection(self, websocket: WebSocket, request: Request) -> None:
         """Take a connection whose handshake is done, and start its handler."""
         self._open.add(websocket)
-        self._sweep.add(websocket)
-        self._update_idle()
         if self.handler is not None:
-            self._start_task(self._run_handler(self.handler, websocket))
+            self._start_handler(self.handler, websocket)
         if self._listeners:
-            self.emit("connection", websocket, websocket.request)
+            self.emit("connection", websocket, request)
 
     def connection_closed(self, websocket: WebSocket) -> None:
         """Let go of a connection."""
         self._open.discard(websocket)
-        self._sweep.discard(websocket)
-        self._update_idle()
+        self._note_end()
         if self.logger.isEnabledFor(logging.DEBUG):
             self.logger.debug(
                 "connection closed: %s", websocket.closed_error(), extra={"websocket": websocket}
@@ -373,14 +400,12 @@ class WebSocketServer(EventSource):
     def handshake_started(self, handshake: ServerHandshake) -> None:
         """Look after a handshake."""
         self._handshakes.add(handshake)
-        self._sweep.add(handshake)
-        self._update_idle()
+        self._sweep.start()
 
     def handshake_ended(self, handshake: ServerHandshake) -> None:
         """Let go of a handshake."""
         self._handshakes.discard(handshake)
-        self._sweep.discard(handshake)
-        self._update_idle()
+        self._note_end()
 
     def unavailable(self) -> Response | None:
         """The response for a client that cannot be taken now."""
@@ -390,10 +415,10 @@ class WebSocketServer(EventSource):
             return handshake.text_response(503, "The server has too many connections.\n")
         return None
 
-    def _update_idle(self) -> None:
-        if self._open or self._handshakes:
-            self._idle.clear()
-        else:
+    def _note_end(self) -> None:
+        """A connection, or a handshake, is gone."""
+        if not self._open and not self._handshakes:
+            self._sweep.stop_if_idle()
             self._idle.set()
 
     def _run_listener(self, awaitable: Any) -> None:
@@ -407,27 +432,41 @@ class WebSocketServer(EventSource):
 
     def _start_task(self, coroutine: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
 
-    async def _run_handler(self, handler: Handler, websocket: WebSocket) -> None:
-        code = 1000
+    def _start_handler(self, handler: Handler, websocket: WebSocket) -> None:
+        # The handler's own coroutine is the task: one around it would double what an idle
+        # connection needs.
         try:
-            await handler(websocket)
-        except asyncio.CancelledError:
-            code = 1001
-            raise
-        except ConnectionClosed:
+            task = self.loop.create_task(handler(websocket), name="wsfast handler")
+        except Exception as error:
+            self._handler_failed(websocket, error)
+        else:
+            self._tasks[task] = websocket
+            task.add_done_callback(self._end_handler)
+
+    def _end_handler(self, task: asyncio.Task[None]) -> None:
+        websocket = self._tasks.pop(task)
+        assert websocket is not None
+        if task.cancelled():
+            websocket.close(1001)
+            return
+        error = task.exception()
+        if error is None:
+            websocket.close(1000)
+        elif isinstance(error, ConnectionClosed):
             # The usual end of a handler that does not expect the peer to go.
-            code = 1011
-        except Exception:
-            code = 1011
-            self.logger.error(
-                "connection handler failed", exc_info=True, extra={"websocket": websocket}
-            )
-        finally:
-            websocket.close(code)
+            websocket.close(1011)
+        else:
+            self._handler_failed(websocket, error)
+
+    def _handler_failed(self, websocket: WebSocket, error: BaseException) -> None:
+        self.logger.error(
+            "connection handler failed", exc_info=error, extra={"websocket": websocket}
+        )
+        websocket.close(1011)
 
 
 class ServerHandshake:
@@ -443,6 +482,7 @@ class ServerHandshake:
         "_driver",
         "_head",
         "_reader",
+        "_request",
         "_rest",
         "_server",
         "_started",
@@ -482,7 +522,7 @@ class ServerHandshake:
                 return
             self._reader = None
             self._head, self._rest = result
-            request = parse_request(self._head)
+            request = self._request = parse_request(self._head)
         except InvalidHandshake as error:
             self._refuse(error)
             return
@@ -568,7 +608,7 @@ class ServerHandshake:
             self._driver,
             server.loop,
             client=False,
-            request=request if keep or server._listeners else self._head,
+            request=request if keep else self._head,
             release=server.connection_closed,
             server=server,
         )
@@ -597,13 +637,16 @@ class ServerHandshake:
             ws.subprotocol = handshake.check_selected_subprotocol(selected, offered)
         else:
             ws.subprotocol = handshake.select_subprotocol(offered, server.subprotocols)
+        if server.process_response is None:
+            return server.unavailable() or handshake.accept_head(
+                upgrade.key, ws.subprotocol, server.server_header
+            )
         response = handshake.accept_response(
             upgrade.key, subprotocol=ws.subprotocol, server_header=server.server_header
         )
-        if server.process_response is not None:
-            other = yield server.process_response, (ws, request, response)
-            if other is not None:
-                response = check_response(other, "process_response")
+        other = yield server.process_response, (ws, request, response)
+        if other is not None:
+            response = check_response(other, "process_response")
         return server.unavailable() or response
 
     def turn_away(self) -> None:
@@ -626,7 +669,7 @@ class ServerHandshake:
         self._server.logger.error("opening handshake failed", exc_info=error)
         self._answer(handshake.rejection(error))
 
-    def _answer(self, response: Response) -> None:
+    def _answer(self, response: Response | bytes) -> None:
         if self._answered:
             return  # the client is gone
         if self._task is not None:
@@ -634,7 +677,10 @@ class ServerHandshake:
             self._task = None
             self._driver.resume(self)
         server = self._server
-        if response.status_code != 101 or self._ws is None:
+        answer: bytes
+        if isinstance(response, bytes):
+            answer = response
+        elif response.status_code != 101 or self._ws is None:
             try:
                 date = handshake.http_date(time.time())
                 answer = handshake.closing_response(response, date=date).serialize()
@@ -643,20 +689,23 @@ class ServerHandshake:
                 return
             self._end(answer)
             return
-        try:
-            answer = response.serialize()
-        except Exception as error:
-            self._fail_response(error)
-            return
+        else:
+            try:
+                answer = response.serialize()
+            except Exception as error:
+                self._fail_response(error)
+                return
         self._answered = True
         websocket = self._ws
-        websocket._response = answer
+        assert websocket is not None
+        if not isinstance(response, bytes):
+            websocket._response = response
         driver = self._driver
         driver.write(self, (answer,))
         driver.target = websocket
-        server.handshake_ended(self)
         websocket.opened()
-        server.accept_connection(websocket)
+        server.accept_connection(websocket, self._request)
+        server.handshake_ended(self)
         if self._rest:
             websocket.receive_soon(self._rest)
 

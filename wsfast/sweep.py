@@ -10,60 +10,74 @@ import weakref
 from time import monotonic
 from typing import Any
 
-__all__ = ["Sweep", "shared_sweep"]
+__all__ = ["Clients", "Sweep"]
 
 
 class Sweep:
-    """Calls `tick` of everything in it, once per interval.
+    """Calls `tick` of everything in some sets, once per interval.
 
     Args:
         interval: in seconds.
+        groups: the sets. Whoever adds to one of them calls `start`.
     """
 
-    __slots__ = ("_handle", "_interval", "_members")
+    __slots__ = ("_groups", "_handle", "_interval")
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, *groups: set[Any]) -> None:
         self._interval = interval
-        self._members: set[Any] = set()
+        self._groups = groups
         self._handle: asyncio.TimerHandle | None = None
 
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def add(self, member: Any) -> None:
-        """Look after ``member`` from now on."""
-        self._members.add(member)
+    def start(self) -> None:
+        """There is something to look after."""
         if self._handle is None:
-            self._schedule()
+            # The loop is not kept: what `clients` holds must not keep it alive.
+            self._handle = asyncio.get_running_loop().call_later(self._interval, self._run)
 
-    def discard(self, member: Any) -> None:
-        """Stop looking after ``member``."""
-        self._members.discard(member)
-        if not self._members and self._handle is not None:
+    def stop_if_idle(self) -> None:
+        """Something went away."""
+        if self._handle is not None and not any(self._groups):
             self._handle.cancel()
             self._handle = None
 
     def _run(self) -> None:
         self._handle = None
         now = monotonic()
-        for member in tuple(self._members):
-            member.tick(now)
-        if self._members:
-            self._schedule()
-
-    def _schedule(self) -> None:
-        # The loop is not kept: what `sweeps` holds must not keep it alive.
-        self._handle = asyncio.get_running_loop().call_later(self._interval, self._run)
+        for group in self._groups:
+            for member in tuple(group):
+                member.tick(now)
+        if any(self._groups):
+            self.start()
 
 
-sweeps: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Sweep]] = (
+class Clients:
+    """The client connections of a loop with the same interval, which share a sweep."""
+
+    __slots__ = ("_members", "_sweep")
+
+    def __init__(self, interval: float) -> None:
+        self._members: set[Any] = set()
+        self._sweep = Sweep(interval, self._members)
+
+    def add(self, member: Any) -> None:
+        """Look after ``member`` from now on."""
+        self._members.add(member)
+        self._sweep.start()
+
+    def discard(self, member: Any) -> None:
+        """Stop looking after ``member``."""
+        self._members.discard(member)
+        self._sweep.stop_if_idle()
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop, interval: float) -> Clients:
+        """Those of ``loop``."""
+        by_interval = clients.setdefault(loop, {})
+        if interval not in by_interval:
+            by_interval[interval] = cls(interval)
+        return by_interval[interval]
+
+
+clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Clients]] = (
     weakref.WeakKeyDictionary()
 )
-
-
-def shared_sweep(loop: asyncio.AbstractEventLoop, interval: float) -> Sweep:
-    """The sweep that the client connections of a loop share."""
-    by_interval = sweeps.setdefault(loop, {})
-    if interval not in by_interval:
-        by_interval[interval] = Sweep(interval)
-    return by_interval[interval]

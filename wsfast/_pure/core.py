@@ -200,9 +200,7 @@ class Connection(Protocol):
 
     def _has_rest(self) -> bool:
         """Whether there is input that reading stopped before."""
-        return not self._discarding and (
-            self._reader.pending > 0 or self._postponed is not None
-        )
+        return not self._discarding and (self._reader.pending > 0 or self._postponed is not None)
 
     def _schedule_turn(self) -> None:
         self._stopped |= TURN_OVER

@@ -48,6 +48,7 @@ __all__ = [
     "VERSIONS",
     "OriginPolicy",
     "Upgrade",
+    "accept_head",
     "accept_key",
     "accept_response",
     "build_request",
@@ -372,6 +373,20 @@ def accept_response(
             headers[name] = value
     headers.update(additional_headers)
     return Response(101, "Switching Protocols", headers)
+
+
+def accept_head(key: str, subprotocol: str | None, server_header: str | None) -> bytes:
+    """What `accept_response` serializes to, as most servers send it; the arguments are checked."""
+    lines = [
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n"
+    ]
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}\r\n")
+    if server_header is not None:
+        lines.append(f"Server: {server_header}\r\n")
+    lines.append("\r\n")
+    return "".join(lines).encode("iso-8859-1")
 
 
 def text_response(

@@ -1,0 +1,58 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t
+
+from ._core cimport Connection, DirectDriver
+
+
+cdef class Engine:
+    cdef readonly object loop
+    cdef int epoll
+    cdef uint8_t* buffer
+    cdef bint busy
+    cdef bint nested  # whether the loop watches our epoll, not each socket
+    cdef PyObject** drivers  # by file descriptor; the engine owns them
+    cdef int capacity
+    cdef readonly int count
+    cdef uint8_t* plaintext  # what TLS decrypts to; NULL while it is lent
+    cdef object waiting  # TLS handshakes that wait for their turn
+    cdef int handshakes
+    cdef bint handshakes_scheduled
+
+    cdef int attach(self, SocketDriver driver) except -1
+    cdef int detach(self, SocketDriver driver) except -1
+    cdef int nest(self) except -1
+    cdef int watch(self, SocketDriver driver, int operation) except -1
+
+
+cdef class SocketDriver(DirectDriver):
+    cdef readonly Engine engine
+    cdef object reports_to
+    cdef Connection connection  # what it reports to, once that is one
+    cdef int fd
+    cdef bint watched
+    cdef bint plain  # no TLS
+    cdef bint reading
+    cdef bint writing  # whether the backlog waits for the socket
+    cdef bint eof
+    cdef bint shut  # whether the end of the stream was sent
+    cdef bint shutting  # whether it is to be sent behind the backlog
+    cdef bint closing
+    cdef size_t write_limit
+    cdef object backlog
+    cdef size_t backlog_size
+    cdef size_t backlog_offset  # of its first item, what was written of it
+    cdef object addresses
+    cdef object sock  # made when asked for
+
+    cdef int begin(self) except -1
+    cdef int readable(self) except -1
+    cdef int take_input(self, const uint8_t* data, size_t size) except -1
+    cdef Py_ssize_t put(self, const uint8_t* data, size_t size, bytes owner) except -1
+    cdef int receive_frame(self) except -1
+    cdef int take_eof(self) except -1
+    cdef int drain(self) except -1
+    cdef int keep(self, object item, size_t offset, size_t size) except -1
+    cdef int update(self) except -1
+    cdef int end_stream(self) except -1
+    cdef int close(self, object error) except -1
+    cdef int broken(self, int number) except -1

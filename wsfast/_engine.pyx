@@ -1,0 +1,604 @@
+# The epoll driver: plain sockets on Linux, without a transport of the event loop for each.
+#
+# Rules of this file:
+# 1. The loop watches one file descriptor, that of our epoll instance, and a call of the loop serves
+#    hundreds of sockets. While there are few sockets the loop watches each, which is quicker then.
+# 2. All sockets are read into one buffer. Whoever gets it keeps what it needs before it returns. The
+#    payload of a large frame is read to where it will stay.
+# 3. A socket gets one read, or a megabyte of a large frame, in a turn: no peer can starve others.
+# 4. Nothing is reported from inside a call of the connection: ends are told by the loop.
+# 5. A file descriptor is closed in one place, close(), after it left the tables: its number may be
+#    another connection's in the next moment.
+
+from collections import deque
+
+import errno
+import os
+import socket
+import weakref
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from libc.errno cimport errno as last_error
+from libc.stdint cimport uint32_t
+from libc.string cimport memset
+from posix.unistd cimport close as close_fd
+
+from ._core cimport Connection
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    enum:
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+        EPOLL_CTL_MOD
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int fd, epoll_event* event)
+    int epoll_wait(int epoll, epoll_event* events, int count, int timeout)
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr:
+        pass
+    struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    enum:
+        MSG_DONTWAIT
+        MSG_NOSIGNAL
+        SHUT_WR
+        SOCK_NONBLOCK
+        SOCK_CLOEXEC
+    ssize_t recv(int fd, void* buffer, size_t size, int flags)
+    ssize_t c_send "send"(int fd, const void* data, size_t size, int flags)
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    int shutdown(int fd, int how)
+    int accept4(int fd, sockaddr* address, unsigned int* size, int flags) noexcept
+    int setsockopt(int fd, int level, int name, const void* value, unsigned int size)
+
+cdef extern from "<netinet/in.h>" nogil:
+    enum:
+        IPPROTO_TCP
+
+cdef extern from "<netinet/tcp.h>" nogil:
+    enum:
+        TCP_NODELAY
+
+cdef enum:
+    BUFFER_SIZE = 262144
+    EVENTS = 256  # sockets served in one call of the loop
+    FEW = 8  # above, the loop watches our epoll
+    ACCEPTS = 64
+    BUFFERS = 64  # written at once
+    LARGE = 16384  # what is left of a frame that is read to where it will stay
+    TURN_BYTES = 1048576
+
+
+cdef class Engine:
+    # The sockets of one event loop.
+
+    def __cinit__(self, loop):
+        self.loop = loop
+        self.epoll = -1
+        self.buffer = <uint8_t*> PyMem_Malloc(BUFFER_SIZE)
+        if self.buffer is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self.buffer)
+        PyMem_Free(self.plaintext)
+        PyMem_Free(self.drivers)
+        if self.epoll >= 0:
+            close_fd(self.epoll)
+
+    cdef int attach(self, SocketDriver driver) except -1:
+        cdef int capacity
+        cdef PyObject** drivers
+        cdef int fd = driver.fd
+        if fd >= self.capacity:
+            capacity = max(2 * self.capacity, fd + 64)
+            drivers = <PyObject**> PyMem_Realloc(self.drivers, capacity * sizeof(PyObject*))
+            if drivers is NULL:
+                raise MemoryError
+            memset(drivers + self.capacity, 0, (capacity - self.capacity) * sizeof(PyObject*))
+            self.drivers = drivers
+            self.capacity = capacity
+        Py_INCREF(driver)
+        self.drivers[fd] = <PyObject*> driver
+        self.count += 1
+        if self.count > FEW and not self.nested:
+            self.nest()
+        self.watch(driver, EPOLL_CTL_ADD)
+        return 0
+
+    cdef int detach(self, SocketDriver driver) except -1:
+        self.watch(driver, EPOLL_CTL_DEL)
+        self.drivers[driver.fd] = NULL
+        self.count -= 1
+        if self.count == 0 and self.nested:
+            self.nested = False
+            self.loop.remove_reader(self.epoll)
+            close_fd(self.epoll)
+            self.epoll = -1
+        Py_DECREF(driver)
+        return 0
+
+    cdef int nest(self) except -1:
+        """From now on the loop watches our epoll instance, and that the sockets."""
+        cdef SocketDriver driver
+        cdef int fd
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise OSError(last_error, os.strerror(last_error))
+        for fd in range(self.capacity):
+            if self.drivers[fd] is not NULL:
+                driver = <SocketDriver> self.drivers[fd]
+                if driver.watched:
+                    self.watch(driver, EPOLL_CTL_DEL)
+                    self.nested = True
+                    self.watch(driver, EPOLL_CTL_ADD)
+                    self.nested = False
+        self.nested = True
+        self.loop.add_reader(self.epoll, self._ready)
+        return 0
+
+    cdef int watch(self, SocketDriver driver, int operation) except -1:
+        """Begin, change or end watching for what the driver wants."""
+        cdef epoll_event event
+        if operation == EPOLL_CTL_DEL and not driver.watched:
+            return 0
+        driver.watched = operation != EPOLL_CTL_DEL
+        if not self.nested:
+            if driver.reading and driver.watched:
+                self.loop.add_reader(driver.fd, driver._readable)
+            else:
+                self.loop.remove_reader(driver.fd)
+            if driver.writing and driver.watched:
+                self.loop.add_writer(driver.fd, driver._writable)
+            else:
+                self.loop.remove_writer(driver.fd)
+            return 0
+        event.events = (EPOLLIN if driver.reading else 0) | (EPOLLOUT if driver.writing else 0)
+        event.data.fd = driver.fd
+        if epoll_ctl(self.epoll, operation, driver.fd, &event) < 0:
+            raise OSError(last_error, os.strerror(last_error))
+        return 0
+
+    def _ready(self):
+        cdef epoll_event events[EVENTS]
+        cdef SocketDriver driver
+        cdef int i
+        cdef int count = epoll_wait(self.epoll, events, EVENTS, 0)
+        for i in range(count):
+            if self.drivers[events[i].data.fd] is NULL:
+                continue  # closed by one that was served before it
+            driver = <SocketDriver> self.drivers[events[i].data.fd]
+            if events[i].events & EPOLLOUT:
+                driver.drain()
+            if events[i].events & ~<uint32_t> EPOLLOUT:
+                if driver.reading:
+                    driver.readable()
+                elif driver.watched and events[i].events & (EPOLLERR | EPOLLHUP):
+                    # Told again and again, as long as it is watched. It will be read on resume().
+                    self.watch(driver, EPOLL_CTL_DEL)
+
+
+cdef class SocketDriver(DirectDriver):
+    # Drives one connection over one socket. It owns the file descriptor.
+
+    def __init__(self, Engine engine, int fd, target, size_t write_limit, addresses=None):
+        self.engine = engine
+        self.fd = fd
+        self.write_limit = write_limit
+        self.addresses = addresses
+        self.reading = True
+        self.plain = True
+        self.reports_to = target
+        engine.attach(self)
+        self.begin()
+
+    cdef int begin(self) except -1:
+        """The socket is connected."""
+        self.reports_to.connected(self)
+        return 0
+
+    @property
+    def target(self):
+        return self.reports_to
+
+    @target.setter
+    def target(self, target):
+        self.reports_to = target
+        self.connection = target if isinstance(target, Connection) else None
+
+    # From the loop
+
+    def _readable(self):
+        if self.reading:
+            self.readable()
+
+    def _writable(self):
+        self.drain()
+
+    cdef int readable(self) except -1:
+        cdef Engine engine = self.engine
+        cdef uint8_t* buffer = engine.buffer
+        cdef ssize_t size
+        cdef bint nested = engine.busy
+        if self.plain and self.connection is not None and self.connection.reader.room(LARGE):
+            return self.receive_frame()
+        if nested:
+            # Inside a dispatch, that is in a nested loop, the buffer is in use.
+            buffer = <uint8_t*> PyMem_Malloc(BUFFER_SIZE)
+            if buffer is NULL:
+                raise MemoryError
+        engine.busy = True
+        try:
+            size = recv(self.fd, buffer, BUFFER_SIZE, MSG_DONTWAIT)
+            if size > 0:
+                self.take_input(buffer, size)
+            elif size == 0:
+                self.take_eof()
+            elif last_error != EAGAIN and last_error != EINTR:
+                self.broken(last_error)
+        finally:
+            engine.busy = nested
+            if nested:
+                PyMem_Free(buffer)
+        return 0
+
+    cdef int take_input(self, const uint8_t* data, size_t size) except -1:
+        """Hand on what came; it is only lent."""
+        if self.connection is not None:
+            return self.connection.turn(data, size)
+        self.reports_to.received(PyBytes_FromStringAndSize(<const char*> data, size))
+        return 0
+
+    cdef int receive_frame(self) except -1:
+        """Read the payload of a large frame to where it will stay."""
+        cdef Connection connection = self.connection
+        cdef size_t total = 0
+        cdef size_t room
+        cdef ssize_t size
+        while total < TURN_BYTES:
+            room = connection.reader.room(1)
+            if room == 0:
+                break
+            size = recv(self.fd, connection.reader.room_start(), room, MSG_DONTWAIT)
+            if size < 0:
+                if last_error != EAGAIN and last_error != EINTR:
+                    self.broken(last_error)
+                break
+            if size == 0:
+                self.take_eof()
+                return 0
+            total += size
+            connection.filled(size)
+            if <size_t> size < room or self.closing or not self.reading:
+                break
+        return 0
+
+    cdef int take_eof(self) except -1:
+        self.eof = True
+        self.reading = False
+        self.update()
+        if not self.reports_to.eof() and not self.closing:
+            self.end_stream()
+        return 0
+
+    cdef int drain(self) except -1:
+        """Write from the backlog."""
+        cdef iovec vectors[BUFFERS]
+        cdef msghdr message
+        cdef ssize_t size
+        cdef size_t length
+        cdef int count = 0
+        if self.closing or not self.backlog_size:
+            return 0
+        for item in self.backlog:
+            vectors[count].iov_base = PyBytes_AS_STRING(item)
+            vectors[count].iov_len = PyBytes_GET_SIZE(item)
+            count += 1
+            if count == BUFFERS:
+                break
+        vectors[0].iov_base = <uint8_t*> vectors[0].iov_base + self.backlog_offset
+        vectors[0].iov_len -= self.backlog_offset
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = vectors
+        message.msg_iovlen = count
+        size = sendmsg(self.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if size < 0:
+            if last_error != EAGAIN and last_error != EINTR:
+                self.broken(last_error)
+            return 0
+        self.backlog_size -= size
+        self.backlog_offset += size
+        while self.backlog:
+            length = PyBytes_GET_SIZE(self.backlog[0])
+            if self.backlog_offset < length:
+                break
+            self.backlog_offset -= length
+            self.backlog.popleft()
+        if not self.backlog_size:
+            self.backlog = None
+            self.writing = False
+            self.update()
+        if self.backlog_size <= self.write_limit // 4:
+            if self.connection is None:
+                self.reports_to.writable()
+            elif self.connection.blocked:
+                self.connection.writable()
+        if self.shutting and not self.backlog_size and not self.closing:
+            self.end_stream()
+        return 0
+
+    # From the connection
+
+    cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1:
+        return self.put(data, size, owner)
+
+    cdef Py_ssize_t put(self, const uint8_t* data, size_t size, bytes owner) except -1:
+        """Write to the socket; what it does not take goes into the backlog."""
+        cdef ssize_t written = 0
+        if self.closing or self.shut or self.shutting:
+            return 0
+        if not self.backlog_size:
+            written = c_send(self.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if written == <ssize_t> size:
+                return 0
+            if written < 0:
+                if last_error != EAGAIN and last_error != EINTR:
+                    self.broken(last_error)
+                    return 0
+                written = 0
+        if owner is None or self.backlog_size:
+            owner = PyBytes_FromStringAndSize(<const char*> data + written, size - written)
+            self.keep(owner, 0, size - written)
+        else:
+            self.keep(owner, written, size - written)
+        return self.backlog_size
+
+    cdef int keep(self, object item, size_t offset, size_t size) except -1:
+        """Put an item into the backlog; offset is what was written of it, 0 but for the first."""
+        if self.backlog is None:
+            self.backlog = deque()
+        if not self.backlog:
+            self.backlog_offset = offset
+        self.backlog.append(item)
+        self.backlog_size += size
+        if not self.writing:
+            self.writing = True
+            self.update()
+        return 0
+
+    def write(self, connection, buffers):
+        cdef bytes data
+        cdef Py_ssize_t waiting = self.backlog_size
+        # A header is not worth a system call of its own.
+        if self.plain and len(buffers) == 2 and not self.backlog_size and len(buffers[0]) < LARGE:
+            return self.write_pair(buffers[0], buffers[1])
+        for data in buffers:
+            waiting = self.send(
+                <const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data
+            )
+        return waiting
+
+    def write_pair(self, bytes first, bytes second):
+        cdef iovec vectors[2]
+        cdef msghdr message
+        cdef ssize_t written
+        cdef ssize_t head = PyBytes_GET_SIZE(first)
+        if self.closing or self.shut or self.shutting:
+            return 0
+        vectors[0].iov_base = PyBytes_AS_STRING(first)
+        vectors[0].iov_len = head
+        vectors[1].iov_base = PyBytes_AS_STRING(second)
+        vectors[1].iov_len = PyBytes_GET_SIZE(second)
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = vectors
+        message.msg_iovlen = 2
+        written = sendmsg(self.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if written < 0:
+            if last_error != EAGAIN and last_error != EINTR:
+                self.broken(last_error)
+                return 0
+            written = 0
+        if written < head:
+            self.keep(first, written, head - written)
+            written = head
+        written -= head
+        if written < PyBytes_GET_SIZE(second):
+            self.keep(second, written, PyBytes_GET_SIZE(second) - written)
+        return self.backlog_size
+
+    def pause(self, connection):
+        if self.reading and not self.closing:
+            self.reading = False
+            self.update()
+
+    def resume(self, connection):
+        if not self.reading and not self.closing and not self.eof:
+            self.reading = True
+            self.update()
+
+    def shutdown_write(self, connection):
+        if self.backlog_size:
+            self.shutting = True
+        elif not self.closing:
+            self.end_stream()
+
+    def abort(self, connection):
+        self.close(None)
+
+    def get_extra_info(self, connection, name, default=None):
+        if name == "buffered":
+            return self.backlog_size
+        if name == "peername" or name == "sockname":
+            if self.addresses is None:
+                self.addresses = read_addresses(self.fd)
+            return self.addresses[name == "peername"]
+        if name == "socket":
+            if self.sock is None and self.fd >= 0:
+                self.sock = socket.socket(fileno=self.fd)
+            return default if self.sock is None else self.sock
+        return default
+
+    cdef int update(self) except -1:
+        """Watch for what is wanted now."""
+        if not self.closing:
+            self.engine.watch(self, EPOLL_CTL_MOD if self.watched else EPOLL_CTL_ADD)
+        return 0
+
+    cdef int end_stream(self) except -1:
+        """Send the end of the stream; if the peer's came already, this is the end."""
+        self.shutting = False
+        if self.eof:
+            return self.close(None)
+        if not self.shut:
+            self.shut = True
+            if shutdown(self.fd, SHUT_WR) < 0:
+                return self.close(None)
+        return 0
+
+    cdef int broken(self, int number) except -1:
+        return self.close(OSError(number, os.strerror(number)))
+
+    cdef int close(self, object error) except -1:
+        if self.closing:
+            return 0
+        self.closing = True
+        self.reading = False
+        self.writing = False
+        self.backlog = None
+        self.backlog_size = 0
+        if self.addresses is None:
+            self.addresses = read_addresses(self.fd)
+        self.engine.detach(self)
+        if self.sock is not None:
+            self.sock.detach()  # whoever asked for it does not own the file descriptor
+        close_fd(self.fd)
+        self.fd = -1
+        self.engine.loop.call_soon(self._tell_lost, error)
+        return 0
+
+    def _tell_lost(self, error):
+        target = self.reports_to
+        self.reports_to = None
+        self.connection = None
+        target.lost(error)
+
+
+cdef object read_addresses(int fd):
+    """The addresses of both ends, as far as the system still knows them."""
+    sock = socket.socket(fileno=fd)
+    addresses = []
+    try:
+        for read in (sock.getsockname, sock.getpeername):
+            try:
+                addresses.append(read())
+            except OSError:
+                addresses.append(None)
+    finally:
+        sock.detach()
+    return tuple(addresses)
+
+
+cdef class Listener:
+    # Accepts the connections of one listening socket, which it owns.
+
+    cdef readonly object sock
+    cdef Engine engine
+    cdef object make_target
+    cdef object failed
+    cdef size_t write_limit
+    cdef bint tcp
+    cdef object tls
+    cdef object retry
+
+    def __init__(self, Engine engine, sock, make_target, failed, size_t write_limit, tls):
+        self.engine = engine
+        self.tls = tls
+        self.sock = sock
+        self.make_target = make_target
+        self.failed = failed
+        self.write_limit = write_limit
+        self.tcp = sock.family != socket.AF_UNIX
+        sock.setblocking(False)
+        engine.loop.add_reader(sock.fileno(), self._accept)
+
+    def _accept(self):
+        cdef int listening = self.sock.fileno()
+        cdef int one = 1
+        cdef int fd
+        for _ in range(ACCEPTS):
+            fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd < 0:
+                if last_error in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+                    self._back_off(last_error)
+                    return
+                if last_error == ECONNABORTED or last_error == EINTR:
+                    continue
+                return
+            if self.tcp:
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+            if self.tls is None:
+                SocketDriver(self.engine, fd, self.make_target(), self.write_limit)
+            else:
+                self.tls(self.engine, fd, self.make_target(), self.write_limit)
+
+    def _back_off(self, number):
+        """There are no file descriptors: try again when some may have been closed."""
+        self.engine.loop.remove_reader(self.sock.fileno())
+        self.failed(OSError(number, os.strerror(number)))
+        self.retry = self.engine.loop.call_later(1, self._try_again)
+
+    def _try_again(self):
+        self.retry = None
+        self.engine.loop.add_reader(self.sock.fileno(), self._accept)
+
+    def close(self):
+        if self.retry is not None:
+            self.retry.cancel()
+        if self.sock.fileno() >= 0:
+            self.engine.loop.remove_reader(self.sock.fileno())
+            self.sock.close()
+
+
+engines = weakref.WeakKeyDictionary()
+
+
+def engine_of(loop):
+    """The engine of an event loop."""
+    engine = engines.get(loop)
+    if engine is None:
+        engine = engines[loop] = Engine(loop)
+    return engine
+
+
+def listen(loop, sock, make_target, failed, write_limit, tls=None):
+    return Listener(engine_of(loop), sock, make_target, failed, write_limit, tls)
+
+
+def adopt(loop, sock, target, write_limit, tls=None):
+    sock.setblocking(False)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    make = SocketDriver if tls is None else tls
+    driver = make(engine_of(loop), sock.fileno(), target, write_limit)
+    sock.detach()
+    return driver

@@ -1,0 +1,216 @@
+# TLS over the epoll driver: OpenSSL, by Python's ssl module, between two memory buffers.
+#
+# What one read of the socket brings is decrypted as a whole before it is handed on, and what one
+# flush of the connection sends is encrypted into one write. Opening handshakes cost a thousand
+# times what a message costs, so that few of them are served in a pass of the loop.
+
+from collections import deque
+
+import ssl
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport uint8_t
+
+from ._engine cimport Engine, SocketDriver
+
+cdef extern from "Python.h":
+    object PyMemoryView_FromMemory(char* data, Py_ssize_t size, int flags)
+    enum:
+        PyBUF_READ
+        PyBUF_WRITE
+
+cdef enum:
+    PLAINTEXT_SIZE = 262144
+    RECORD_SIZE = 16384
+    HANDSHAKES = 4  # steps in a pass of the loop
+
+
+cdef class TlsDriver(SocketDriver):
+    cdef object tls  # the SSLObject
+    cdef object incoming
+    cdef object outgoing
+    cdef bint server_side
+    cdef bint secured
+    cdef bint queued
+
+    def __init__(self, Engine engine, int fd, target, size_t write_limit, make_tls):
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.tls = make_tls(self.incoming, self.outgoing)
+        self.server_side = self.tls.server_side
+        if engine.waiting is None:
+            engine.waiting = deque()
+        SocketDriver.__init__(self, engine, fd, target, write_limit)
+
+    cdef int begin(self) except -1:
+        self.plain = False
+        if self.server_side:
+            # Which limits the time that the client may take.
+            self.reports_to.connected(self)
+        return self.advance()
+
+    cdef int advance(self) except -1:
+        """Go on with the handshake, now or in the next pass of the loop."""
+        cdef Engine engine = self.engine
+        if self.queued:
+            return 0
+        if engine.handshakes >= HANDSHAKES:
+            self.queued = True
+            engine.waiting.append(self)
+        else:
+            engine.handshakes += 1
+            self.shake_hands()
+        if not engine.handshakes_scheduled:
+            engine.handshakes_scheduled = True
+            engine.loop.call_soon(next_handshakes, engine)
+        return 0
+
+    cdef int shake_hands(self) except -1:
+        if self.closing:
+            return 0
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self.put_encrypted()
+            return 0
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            self.put_encrypted()  # the alert
+            return self.close(error)
+        self.put_encrypted()
+        if self.closing:
+            return 0
+        self.secured = True
+        if not self.server_side:
+            self.reports_to.connected(self)
+        return self.decrypt()
+
+    cdef int take_input(self, const uint8_t* data, size_t size) except -1:
+        if self.shut or self.shutting:
+            return 0  # only the end is of interest
+        self.incoming.write(PyMemoryView_FromMemory(<char*> data, size, PyBUF_READ))
+        if not self.secured:
+            return self.advance()
+        return self.decrypt()
+
+    cdef int decrypt(self) except -1:
+        """Hand on all that can be decrypted."""
+        cdef uint8_t* plaintext = self.engine.plaintext
+        cdef bint private = plaintext is NULL
+        if private:
+            plaintext = <uint8_t*> PyMem_Malloc(PLAINTEXT_SIZE)
+            if plaintext is NULL:
+                raise MemoryError
+        # While it is lent, a nested loop gets a buffer of its own.
+        self.engine.plaintext = NULL
+        try:
+            self.decrypt_into(plaintext)
+        finally:
+            if self.engine.plaintext is NULL:
+                self.engine.plaintext = plaintext
+            else:
+                PyMem_Free(plaintext)
+        return 0
+
+    cdef int decrypt_into(self, uint8_t* plaintext) except -1:
+        cdef size_t filled
+        cdef ssize_t size
+        cdef bint ended = False
+        while not self.closing and not ended:
+            filled = 0
+            # The SSLObject is asked again only where there is something: it would raise.
+            while filled <= PLAINTEXT_SIZE - RECORD_SIZE and (
+                self.incoming.pending or self.tls.pending()
+            ):
+                room = PyMemoryView_FromMemory(<char*> plaintext + filled, RECORD_SIZE, PyBUF_WRITE)
+                try:
+                    size = self.tls.read(RECORD_SIZE, room)
+                except ssl.SSLWantReadError:
+                    break
+                except ssl.SSLError as error:
+                    return self.close(error)
+                if size == 0:
+                    ended = True  # close_notify
+                    break
+                filled += size
+            self.put_encrypted()  # what TLS itself has to say, as for a key update
+            if filled == 0:
+                break
+            SocketDriver.take_input(self, plaintext, filled)
+            if self.shut or self.shutting:
+                return 0
+        if ended and not self.closing:
+            return SocketDriver.take_eof(self)
+        return 0
+
+    cdef int take_eof(self) except -1:
+        if self.eof or self.shut or self.shutting:
+            return SocketDriver.take_eof(self)
+        if not self.secured:
+            return self.close(ConnectionResetError("connection lost during the TLS handshake"))
+        # Without a close_notify the end may be an attacker's.
+        return self.close(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "connection ended without close_notify"))
+
+    cdef int put_encrypted(self) except -1:
+        cdef bytes data
+        if self.outgoing.pending:
+            data = self.outgoing.read()
+            self.put(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
+        return 0
+
+    cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1:
+        if self.closing or self.shut or self.shutting:
+            return 0
+        try:
+            if owner is None:
+                self.tls.write(PyMemoryView_FromMemory(<char*> data, size, PyBUF_READ))
+            else:
+                self.tls.write(owner)
+        except ssl.SSLError as error:
+            self.close(error)
+            return 0
+        self.put_encrypted()
+        return self.backlog_size
+
+    def shutdown_write(self, connection):
+        if self.secured and not self.closing and not self.shut and not self.shutting:
+            try:
+                self.tls.unwrap()
+            except ssl.SSLError:
+                pass  # the peer's close_notify is not there yet
+            self.put_encrypted()
+        SocketDriver.shutdown_write(self, connection)
+
+    def get_extra_info(self, connection, name, default=None):
+        if name == "ssl_object":
+            return self.tls
+        if name == "sslcontext":
+            return self.tls.context
+        if name == "cipher":
+            return self.tls.cipher()
+        if name == "peercert":
+            return self.tls.getpeercert()
+        return SocketDriver.get_extra_info(self, connection, name, default)
+
+
+def next_handshakes(Engine engine):
+    """Serve handshakes that had to wait."""
+    cdef TlsDriver driver
+    engine.handshakes_scheduled = False
+    engine.handshakes = 0
+    while engine.waiting and engine.handshakes < HANDSHAKES:
+        driver = engine.waiting.popleft()
+        driver.queued = False
+        driver.advance()
+
+
+def maker(context, server_side, server_hostname=None, session=None):
+    """Makes the drivers of TLS connections, for `listen` and `adopt`."""
+
+    def make_tls(incoming, outgoing):
+        return context.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+
+    def make(engine, fd, target, write_limit):
+        return TlsDriver(engine, fd, target, write_limit, make_tls)
+
+    return make
