@@ -350,7 +350,10 @@ async def pair(server_options=None, **options):
 async def against_client(**options):
     """A raw client, and the server's end of its connection."""
     handler = Accepted()
-    async with wsfast.serve(handler, "127.0.0.1", 0, **options) as server, client_of(server) as peer:
+    async with (
+        wsfast.serve(handler, "127.0.0.1", 0, **options) as server,
+        client_of(server) as peer,
+    ):
         yield peer, await handler.get()
 
 

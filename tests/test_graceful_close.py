@@ -44,6 +44,7 @@ async def closed_by_us(peer, code=1001, reason=""):
     assert (came.opcode, came.payload) == (CLOSE, close_payload(code, reason))
     peer.close(code)
     assert await peer.rest() == b""
+    await peer.wait_closed()
 
 
 # --- Clients ----------------------------------------------------------------------------------
@@ -76,9 +77,12 @@ async def test_a_code_or_a_reason_that_cannot_be_sent_raises_at_the_call(argumen
 
 
 async def test_closing_starts_at_the_call():
-    async with serve() as server, client_of(server) as peer:
+    handler = Accepted()
+    async with serve(handler) as server, client_of(server) as peer:
+        ws = await handler.get()
         server.close()
         assert not server.is_serving
+        assert ws.close_sent == (1001, "")
         await closed_by_us(peer)
 
 
@@ -177,10 +181,15 @@ async def test_a_second_call_closes_those_who_were_left():
 # --- Handshakes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\n", request()[:-1]])
+async def has_begun(server):
+    """Wait for the first bytes of a request."""
+    await until(lambda: any(opening._started for opening in server._handshakes))
+
+
+@pytest.mark.parametrize("data", [b"G", b"GET / HTTP/1.1\r\n", request()[:-1]])
 async def test_a_client_whose_request_is_not_complete_gets_503(data):
     async with serve() as server, raw_client(server, data) as peer:
-        await until(lambda: server._handshakes)
+        await has_begun(server)
         closing = asyncio.create_task(server.close())
         head, body = await peer.response()
         assert head.line == "HTTP/1.1 503 Service Unavailable"
@@ -234,10 +243,17 @@ async def test_a_hook_that_will_not_be_cancelled_lets_nobody_in():
 
 
 async def test_a_client_that_does_not_go_after_503_is_cut_off():
-    async with serve(close_timeout=SHORT) as server, raw_client(server) as peer:
-        await until(lambda: server._handshakes)
+    async with serve(close_timeout=SHORT) as server, raw_client(server, b"GET") as peer:
+        await has_begun(server)
         await soon(server.close())
         assert (await peer.head()).status == 503
+
+
+async def test_a_client_that_connected_in_advance_is_dropped():
+    async with serve() as server, raw_client(server) as peer:
+        await until(lambda: server._handshakes)
+        await soon(server.close())
+        assert await peer.rest() == b""
 
 
 # --- Handlers ---------------------------------------------------------------------------------
@@ -317,6 +333,8 @@ async def handler(ws):
 STUBBORN = """
 async def handler(ws):
     try:
+        async for message in ws:
+            await ws.send(message)
         await asyncio.Event().wait()
     finally:
         print("cancelled", flush=True)
@@ -327,9 +345,7 @@ class Program:
     """A server in a process of its own."""
 
     def __init__(self, definitions, close_timeout):
-        code = PROGRAM.format(
-            definitions=textwrap.dedent(definitions), close_timeout=close_timeout
-        )
+        code = PROGRAM.format(definitions=textwrap.dedent(definitions), close_timeout=close_timeout)
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdout=subprocess.PIPE,
@@ -392,7 +408,10 @@ async def test_handlers_of_a_process_are_cancelled_after_close_timeout():
 @both_signals
 async def test_a_second_signal_does_not_wait_for_anybody(number):
     with Program(STUBBORN, 1000) as program:
-        async with client_of(program) as peer, raw_client(program, b"GET / HTTP") as other:
+        async with raw_client(program, b"GET / HTTP") as other, client_of(program) as peer:
+            # Only what the loop has seen is answered.
+            peer.send(TEXT, "hello")
+            assert (await peer.frame()).payload == b"hello"
             program.signal(number)
             assert (await peer.frame()).opcode == CLOSE
             assert (await other.head()).status == 503

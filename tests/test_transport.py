@@ -25,6 +25,7 @@ from peers import (
 )
 
 import wsfast
+from wsfast import engine
 
 LIMIT = 2**16
 MEGABYTE = 2**20
@@ -300,18 +301,24 @@ async def test_given_sockets_have_no_delay_either():
                     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-async def test_transports_without_buffered_protocols_work():
-    async with pair() as (ws, other):
+@pytest.fixture
+def asyncio_driver(monkeypatch):
+    """For tests that play the transport."""
+    monkeypatch.setattr(engine, "default", "asyncio")
+
+
+async def test_transports_without_buffered_protocols_work(asyncio_driver):
+    async with pair({"driver": "asyncio"}, driver="asyncio") as (ws, other):
         ws.driver.data_received(frame(TEXT, "hello"))
         assert await soon(ws.recv()) == "hello"
         other.driver.data_received(frame(TEXT, "hello", mask=b"abcd"))
         assert await soon(other.recv()) == "hello"
 
 
-async def test_a_dispatch_inside_a_dispatch_does_not_spoil_the_shared_buffer():
+async def test_a_dispatch_inside_a_dispatch_does_not_spoil_the_shared_buffer(asyncio_driver):
     """A listener runs another loop on the same thread, as some frameworks do in tests."""
     received = []
-    async with against_client() as (peer, ws):
+    async with against_client(driver="asyncio") as (peer, ws):
         driver = ws.driver
 
         def listener(data, is_binary):

@@ -593,7 +593,8 @@ class ServerHandshake:
         """Nobody waits any more for the hook that is awaited."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
+            # Not before it begins: what the hook returned would never be awaited.
+            self._server.loop.call_soon(task.cancel)
             self._driver.resume(self)
 
     def _steps(self, request: Request) -> Steps:
