@@ -5,11 +5,11 @@ import functools
 
 import pytest
 from peers import (
+    BINARY,
     PATIENCE,
     PING,
     PONG,
     TEXT,
-    BINARY,
     Accepted,
     against_client,
     against_server,

@@ -232,14 +232,34 @@ def test_options_for_tls_are_refused_for_an_address_without_tls(name):
 @pytest.mark.parametrize("make", [server, connect_securely])
 def test_a_file_that_does_not_exist_is_named(make, tmp_path):
     path = str(tmp_path / "none.pem")
-    with pytest.raises(FileNotFoundError):
-        make(cert=path)
+    for options in {"cert": path}, {"cert": b"", "key": path}:
+        with pytest.raises(FileNotFoundError, match="none.pem"):
+            make(**options)
 
 
 @pytest.mark.parametrize("make", [server, connect_securely])
 @pytest.mark.parametrize("value", [5, ["cert.pem"], True])
 def test_certificates_are_paths_or_bytes(make, value):
     refused(make, "cert", value, TypeError)
+
+
+@pytest.mark.parametrize("make", [server, connect_securely])
+@pytest.mark.parametrize("data", [b"", b"junk", b"\xff"])
+def test_what_is_not_pem_is_told(make, data, tmp_path):
+    with pytest.raises(ValueError, match="cert is not a PEM certificate and its key"):
+        make(cert=data)
+    with pytest.raises(ValueError, match="cert and key are not a PEM certificate and its key"):
+        make(cert=data, key=data)
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"\xff"])
+def test_authorities_that_are_not_pem_are_told(data, tmp_path):
+    with pytest.raises(ValueError, match="ca has no certificates in PEM"):
+        connect_securely(ca=data)
+    path = tmp_path / "ca.pem"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="ca has no certificates in PEM"):
+        connect_securely(ca=path)
 
 
 # --- Of a server ------------------------------------------------------------------------------
@@ -327,6 +347,7 @@ def test_hooks_can_be_called(make, name, value):
         ["*"],
         ["https://*.a.com"],
         [b"https://a.com"],
+        [re.compile(b"https://a.com")],
     ],
 )
 def test_origins_are_a_list_of_origins_and_patterns(make, value):
@@ -483,7 +504,7 @@ def test_the_name_for_tls_is_a_str(value):
     refused(connect_securely, "server_hostname", value, TypeError)
 
 
-# --- Arguments of basic_auth and accept_key are theirs; broadcast has its own file -------------
+# --- All of them ------------------------------------------------------------------------------
 
 
 def test_options_are_taken_as_they_are_given():
@@ -493,6 +514,12 @@ def test_options_are_taken_as_they_are_given():
     }
     wsfast.connect(URI, **given)
     assert given == before
+
+
+def test_headers_of_an_iterator_are_kept():
+    connecting = wsfast.connect(URI, additional_headers=iter([("X", "y")]))
+    for _ in range(2):
+        assert connecting._request("").headers["x"] == "y"
 
 
 async def test_nothing_is_opened_by_the_call():

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 from frames import BINARY, CONT, KEY, PING, TEXT, ZERO, frame, wire
-from twins import BACKENDS, read, read_error
+from twins import BACKENDS, make_protocol, read, read_error
 
 from wsfast.exceptions import PayloadTooBig, TooManyFragments
 
@@ -55,6 +55,20 @@ def test_huge_lengths_are_compared_as_they_are(parser, size):
         reader = parser.FrameReader(client=False, max_size=limit)
         assert read(reader, header) == []
         assert reader.state == "payload"
+
+
+@pytest.mark.parametrize("limit", [1, 2**31, 2**32, 2**63 - 1, None])
+@pytest.mark.parametrize("name", ["max_size", "max_frame_size"])
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_1_1_ws_4ea355d6_a_limit_reaches_the_reader_as_it_is(backend, name, limit):
+    options = {"max_size": None, name: limit}
+    protocol = make_protocol(backend, **options)
+    protocol.receive(frame(BINARY, length=2**63 - 1 if limit is None else limit, key=ZERO))
+    assert protocol.error is None
+    if limit is not None and limit < 2**63 - 1:
+        protocol = make_protocol(backend, **options)
+        protocol.receive(frame(BINARY, length=limit + 1, key=ZERO))
+        assert (protocol.error.size, protocol.error.max_size) == (limit + 1, limit)
 
 
 @pytest.mark.parametrize("limit", [None, 2**63 - 1], ids=["no limit", "the largest limit"])

@@ -7,6 +7,7 @@ import ssl
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 from peers import (
     PATIENCE,
     TEXT,
@@ -220,6 +221,20 @@ def test_contexts_made_from_options_are_strict_too(identity, ca):
     server = wsfast.WebSocketServer("", 1, **identity)
     assert server.ssl.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert server.ssl.verify_mode is ssl.CERT_NONE
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_an_encrypted_key_is_refused_instead_of_asking_on_the_terminal(identity, tmp_path, as_file):
+    key = serialization.load_pem_private_key(identity["key"], None)
+    encrypted = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.BestAvailableEncryption(b"password"),
+    )
+    path = tmp_path / "key.pem"
+    path.write_bytes(encrypted)
+    with pytest.raises(ValueError, match="the key is encrypted; load it into an SSLContext"):
+        wsfast.WebSocketServer("", 1, cert=identity["cert"], key=path if as_file else encrypted)
 
 
 def test_no_key_stays_behind_in_a_file(identity, ca, tmp_path, monkeypatch):

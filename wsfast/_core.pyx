@@ -15,6 +15,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
+from ._clock cimport monotonic_seconds
 from ._mask cimport xor_copy
 from ._parser cimport CONT, MAX_HEADER, PONG, TEXT, write_header
 from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
@@ -32,27 +33,6 @@ from .exceptions import (
     WriteBufferFull,
 )
 from .frames import State
-
-cdef extern from *:
-    """
-    #ifdef _WIN32
-    #include <windows.h>
-    static double monotonic_seconds(void) {
-        LARGE_INTEGER frequency, counter;
-        QueryPerformanceFrequency(&frequency);
-        QueryPerformanceCounter(&counter);
-        return (double) counter.QuadPart / (double) frequency.QuadPart;
-    }
-    #else
-    #include <time.h>
-    static double monotonic_seconds(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (double) now.tv_sec + 1e-9 * (double) now.tv_nsec;
-    }
-    #endif
-    """
-    double monotonic_seconds() noexcept nogil
 
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
@@ -79,8 +59,8 @@ cdef enum:
 cdef MessageQueue EMPTY = MessageQueue()
 
 
-# What is held before it leaves: one buffer, which belongs to one connection from its first held byte
-# until the flush; who finds it taken has a buffer of its own.
+# What is held before it leaves: one buffer, which belongs to one connection from its first held
+# byte until the flush; who finds it taken has a buffer of its own.
 cdef enum:
     SHARED_BUFFER_SIZE = 65536
 cdef uint8_t shared_buffer[SHARED_BUFFER_SIZE]

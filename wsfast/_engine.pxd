@@ -41,7 +41,7 @@ cdef class SocketDriver(DirectDriver):
     cdef object backlog
     cdef size_t backlog_size
     cdef size_t backlog_offset  # of its first item, what was written of it
-    cdef object addresses
+    cdef object addresses  # of both ends, or before they are asked for the peer's as it is
     cdef object sock  # made when asked for
 
     cdef int begin(self) except -1
@@ -50,6 +50,7 @@ cdef class SocketDriver(DirectDriver):
     cdef Py_ssize_t put(self, const uint8_t* data, size_t size, bytes owner) except -1
     cdef int receive_frame(self) except -1
     cdef int take_eof(self) except -1
+    cdef int read_addresses(self) except -1
     cdef int drain(self) except -1
     cdef int keep(self, object item, size_t offset, size_t size) except -1
     cdef int update(self) except -1

@@ -28,7 +28,7 @@ class SocketDriver(DirectDriver):
         fd: a connected socket that does not block.
         target: gets to know what happens, see `wsfast.transport.Target`.
         write_limit: in bytes; the target is told when the backlog has shrunk to a quarter of it.
-        addresses: those of this end and of the peer, if they are known.
+        peer: the peer's address as the system has it, if it is known.
     """
 
     target: Any
@@ -36,7 +36,7 @@ class SocketDriver(DirectDriver):
     @property
     def engine(self) -> Engine: ...
     def __init__(
-        self, engine: Engine, fd: int, target: Any, write_limit: int, addresses: Any = None
+        self, engine: Engine, fd: int, target: Any, write_limit: int, peer: bytes | None = None
     ) -> None: ...
     def _readable(self) -> None: ...
     def _writable(self) -> None: ...

@@ -3,8 +3,8 @@
 # Rules of this file:
 # 1. The loop watches one file descriptor, that of our epoll instance, and a call of the loop serves
 #    hundreds of sockets. While there are few sockets the loop watches each, which is quicker then.
-# 2. All sockets are read into one buffer. Whoever gets it keeps what it needs before it returns. The
-#    payload of a large frame is read to where it will stay.
+# 2. All sockets are read into one buffer. Whoever gets it keeps what it needs before it returns.
+#    The payload of a large frame is read to where it will stay.
 # 3. A socket gets one read, or a megabyte of a large frame, in a turn: no peer can starve others.
 # 4. Nothing is reported from inside a call of the connection: ends are told by the loop.
 # 5. A file descriptor is closed in one place, close(), after it left the tables: its number may be
@@ -12,9 +12,9 @@
 
 from collections import deque
 
-import errno
 import os
 import socket
+import struct
 import weakref
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -87,12 +87,13 @@ cdef enum:
     BUFFERS = 64  # written at once
     LARGE = 16384  # what is left of a frame that is read to where it will stay
     TURN_BYTES = 1048576
+    ADDRESS_SIZE = 128  # of a sockaddr of any family
 
 
 cdef class Engine:
     # The sockets of one event loop.
 
-    def __cinit__(self, loop):
+    def __init__(self, loop):
         self.loop = loop
         self.epoll = -1
         self.buffer = <uint8_t*> PyMem_Malloc(BUFFER_SIZE)
@@ -201,11 +202,11 @@ cdef class Engine:
 cdef class SocketDriver(DirectDriver):
     # Drives one connection over one socket. It owns the file descriptor.
 
-    def __init__(self, Engine engine, int fd, target, size_t write_limit, addresses=None):
+    def __init__(self, Engine engine, int fd, target, size_t write_limit, bytes peer=None):
         self.engine = engine
         self.fd = fd
         self.write_limit = write_limit
-        self.addresses = addresses
+        self.addresses = peer
         self.reading = True
         self.plain = True
         self.reports_to = target
@@ -449,8 +450,7 @@ cdef class SocketDriver(DirectDriver):
         if name == "buffered":
             return self.backlog_size
         if name == "peername" or name == "sockname":
-            if self.addresses is None:
-                self.addresses = read_addresses(self.fd)
+            self.read_addresses()
             return self.addresses[name == "peername"]
         if name == "socket":
             if self.sock is None and self.fd >= 0:
@@ -486,14 +486,32 @@ cdef class SocketDriver(DirectDriver):
         self.writing = False
         self.backlog = None
         self.backlog_size = 0
-        if self.addresses is None:
-            self.addresses = read_addresses(self.fd)
+        self.read_addresses()
         self.engine.detach(self)
         if self.sock is not None:
             self.sock.detach()  # whoever asked for it does not own the file descriptor
         close_fd(self.fd)
         self.fd = -1
         self.engine.loop.call_soon(self._tell_lost, error)
+        return 0
+
+    cdef int read_addresses(self) except -1:
+        """Make the addresses of both ends from what the system told and still tells."""
+        peer = self.addresses
+        if isinstance(peer, tuple):
+            return 0
+        sock = socket.socket(fileno=self.fd)
+        try:
+            if peer is not None:
+                peer = unpack_address(peer)
+            else:
+                try:
+                    peer = sock.getpeername()
+                except OSError:
+                    pass  # it is gone already
+            self.addresses = (sock.getsockname(), peer)
+        finally:
+            sock.detach()
         return 0
 
     def _tell_lost(self, error):
@@ -503,19 +521,13 @@ cdef class SocketDriver(DirectDriver):
         target.lost(error)
 
 
-cdef object read_addresses(int fd):
-    """The addresses of both ends, as far as the system still knows them."""
-    sock = socket.socket(fileno=fd)
-    addresses = []
-    try:
-        for read in (sock.getsockname, sock.getpeername):
-            try:
-                addresses.append(read())
-            except OSError:
-                addresses.append(None)
-    finally:
-        sock.detach()
-    return tuple(addresses)
+cdef object unpack_address(bytes address):
+    """A sockaddr as Python shows it."""
+    family, port = struct.unpack_from("=H", address)[0], struct.unpack_from("!H", address, 2)[0]
+    if family == socket.AF_INET:
+        return socket.inet_ntop(family, address[4:8]), port
+    flow, scope = struct.unpack_from("!I", address, 4)[0], struct.unpack_from("=I", address, 24)[0]
+    return socket.inet_ntop(family, address[8:24]), port, flow, scope
 
 
 cdef class Listener:
@@ -545,8 +557,11 @@ cdef class Listener:
         cdef int listening = self.sock.fileno()
         cdef int one = 1
         cdef int fd
+        cdef uint8_t address[ADDRESS_SIZE]
+        cdef unsigned int size
         for _ in range(ACCEPTS):
-            fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            size = ADDRESS_SIZE
+            fd = accept4(listening, <sockaddr*> address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd < 0:
                 if last_error in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
                     self._back_off(last_error)
@@ -556,10 +571,10 @@ cdef class Listener:
                 return
             if self.tcp:
                 setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-            if self.tls is None:
-                SocketDriver(self.engine, fd, self.make_target(), self.write_limit)
-            else:
-                self.tls(self.engine, fd, self.make_target(), self.write_limit)
+            # Asked later, the system may have forgotten it.
+            peer = PyBytes_FromStringAndSize(<char*> address, size) if self.tcp else None
+            make = SocketDriver if self.tls is None else self.tls
+            make(self.engine, fd, self.make_target(), self.write_limit, peer)
 
     def _back_off(self, number):
         """There are no file descriptors: try again when some may have been closed."""
@@ -600,5 +615,6 @@ def adopt(loop, sock, target, write_limit, tls=None):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     make = SocketDriver if tls is None else tls
     driver = make(engine_of(loop), sock.fileno(), target, write_limit)
+    driver.get_extra_info(None, "peername")  # while the system knows it
     sock.detach()
     return driver

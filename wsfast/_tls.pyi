@@ -20,6 +20,7 @@ class TlsDriver(SocketDriver):
         target: Any,
         write_limit: int,
         make_tls: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject],
+        peer: bytes | None = None,
     ) -> None: ...
 
 def next_handshakes(engine: Engine) -> None:
@@ -30,5 +31,5 @@ def maker(
     server_side: bool,
     server_hostname: str | None = None,
     session: ssl.SSLSession | None = None,
-) -> Callable[[Engine, int, Any, int], TlsDriver]:
+) -> Callable[..., TlsDriver]:
     """What makes the drivers of TLS connections, for `wsfast._engine.listen` and `adopt`."""

@@ -8,7 +8,7 @@ from collections import deque
 
 import ssl
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint8_t
 
@@ -34,14 +34,14 @@ cdef class TlsDriver(SocketDriver):
     cdef bint secured
     cdef bint queued
 
-    def __init__(self, Engine engine, int fd, target, size_t write_limit, make_tls):
+    def __init__(self, Engine engine, int fd, target, size_t write_limit, make_tls, peer=None):
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.tls = make_tls(self.incoming, self.outgoing)
         self.server_side = self.tls.server_side
         if engine.waiting is None:
             engine.waiting = deque()
-        SocketDriver.__init__(self, engine, fd, target, write_limit)
+        SocketDriver.__init__(self, engine, fd, target, write_limit, peer)
 
     cdef int begin(self) except -1:
         self.plain = False
@@ -149,7 +149,8 @@ cdef class TlsDriver(SocketDriver):
         if not self.secured:
             return self.close(ConnectionResetError("connection lost during the TLS handshake"))
         # Without a close_notify the end may be an attacker's.
-        return self.close(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "connection ended without close_notify"))
+        text = "connection ended without close_notify"
+        return self.close(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, text))
 
     cdef int put_encrypted(self) except -1:
         cdef bytes data
@@ -210,7 +211,7 @@ def maker(context, server_side, server_hostname=None, session=None):
     def make_tls(incoming, outgoing):
         return context.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
-    def make(engine, fd, target, write_limit):
-        return TlsDriver(engine, fd, target, write_limit, make_tls)
+    def make(engine, fd, target, write_limit, peer=None):
+        return TlsDriver(engine, fd, target, write_limit, make_tls, peer)
 
     return make

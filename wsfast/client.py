@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl as ssl_module
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import engine
@@ -15,11 +15,20 @@ from .connection import WebSocket
 from .dial import open_socket, open_unix_socket
 from .exceptions import InvalidHandshake, InvalidMessage, NetworkError, UnexpectedExtension
 from .frames import Opcode
-from .options import Options
+from .options import (
+    Options,
+    check_flag,
+    check_function,
+    check_int,
+    check_logger,
+    check_socket,
+    check_str,
+)
 from .protocol import handshake
+from .protocol.headers import Headers
 from .protocol.http import ResponseReader
 from .sweep import Clients
-from .tls import client_context
+from .tls import client_context, given_names
 from .transport import TransportDriver
 from .uri import parse_uri
 
@@ -100,16 +109,39 @@ class connect:
         **options: Any,
     ) -> None:
         self._epoll = engine.choose(driver)
+        check_str("uri", uri)
         self.uri = parse_uri(uri)
         self.options = Options.take(options)
         if options:
             raise TypeError(f"there is no option {next(iter(options))!r}")
-        if ssl is not None and not self.uri.secure:
-            raise ValueError("ssl is of no use with a ws: address; use wss:")
-        self.subprotocols = handshake.check_subprotocols(subprotocols or ())
+        for_tls = given_names(
+            ssl=ssl, cert=cert, key=key, ca=ca, verify=verify, server_hostname=server_hostname
+        )
+        if for_tls and not self.uri.secure:
+            raise ValueError(f"{for_tls[0]} is of no use with a ws: address; use wss:")
+        if server_hostname is not None:
+            check_str("server_hostname", server_hostname)
+        self.subprotocols = handshake.check_subprotocols(
+            () if subprotocols is None else subprotocols
+        )
+        check_flag("require_subprotocol", require_subprotocol)
+        if require_subprotocol and not self.subprotocols:
+            raise ValueError("require_subprotocol needs subprotocols")
+        check_function("generate_mask", generate_mask)
+        check_logger(logger)
+        check_socket("sock", sock)
+        instead = given_names(host=host, port=port, local_address=local_address)
+        if sock is not None and instead:
+            raise ValueError(f"give either sock or {instead[0]}, not both")
+        if host is not None:
+            check_str("host", host)
+        if port is not None:
+            check_int("port", port, 1, 65535)
+        if local_address is not None:
+            check_address("local_address", local_address)
         self.require_subprotocol = require_subprotocol
         self.origin = origin
-        self.additional_headers = additional_headers or ()
+        self.additional_headers = checked_headers(additional_headers)
         self.auth = auth
         self.user_agent_header = user_agent_header
         self.protocol_version = protocol_version
@@ -204,6 +236,28 @@ class connect:
         except BaseException:
             sock.close()
             raise
+
+
+def check_address(name: str, value: object) -> None:
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"{name} must be a tuple of host and port, not {value!r}")
+    check_str(f"the host of {name}", value[0])
+    check_int(f"the port of {name}", value[1], 0, 65535)
+
+
+def checked_headers(headers: HeadersLike | None) -> Headers:
+    """The ``additional_headers``, as they are now."""
+    if headers is None:
+        return Headers()
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
+        raise TypeError(f"additional_headers must be a mapping or pairs, not {headers!r}")
+    if isinstance(headers, Mapping):
+        return Headers(headers)
+    pairs = list(headers)
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"additional_headers must be a mapping or pairs, not {pairs!r}")
+    return Headers(pairs)
 
 
 class ClientHandshake:

@@ -2,12 +2,65 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["Options"]
+__all__ = [
+    "Options",
+    "check_flag",
+    "check_function",
+    "check_int",
+    "check_logger",
+    "check_socket",
+    "check_str",
+]
 
 UNLIMITED = 2**63 - 1
+# 68 years. What is much more cannot be added to a time.
+FOREVER = 2**31
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is only true or false."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {value!r}")
+
+
+def check_int(name: str, value: object, low: int, high: int = UNLIMITED) -> None:
+    """Refuse what is not an int from ``low`` to ``high``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if not low <= value <= high:
+        limits = f"at least {low}" if high == UNLIMITED else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {limits}, not {value!r}")
+
+
+def check_str(name: str, value: object) -> None:
+    """Refuse what is not a str, or is empty."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {value!r}")
+    if not value:
+        raise ValueError(f"{name} must not be empty")
+
+
+def check_function(name: str, value: object) -> None:
+    """Refuse what cannot be called."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function or None, not {value!r}")
+
+
+def check_socket(name: str, value: object) -> None:
+    """Refuse what is not a socket."""
+    if value is not None and not isinstance(value, socket.socket):
+        raise TypeError(f"{name} must be a socket or None, not {value!r}")
+
+
+def check_logger(value: object) -> None:
+    """Refuse what has not the methods of a logger that are called."""
+    for method in ("debug", "info", "warning", "error", "isEnabledFor"):
+        if not callable(getattr(value, method, None)):
+            raise TypeError(f"logger must be like a logging.Logger, not {value!r}")
 
 
 def check_size(name: str, value: object, minimum: int) -> None:
@@ -26,7 +79,7 @@ def check_timeout(name: str, value: object) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
-    if not 0 < value < float("inf"):
+    if not 0 < value <= FOREVER:
         raise ValueError(f"{name} must be positive (None for no timeout), not {value!r}")
 
 

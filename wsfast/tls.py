@@ -8,6 +8,8 @@ import ssl
 import tempfile
 from typing import Any
 
+from .options import check_flag
+
 __all__ = ["client_context", "server_context"]
 
 
@@ -16,8 +18,8 @@ def server_context(
 ) -> ssl.SSLContext | None:
     """The context of a server; None for no TLS."""
     given = given_names(cert=cert, key=key, ca=ca)
+    check_options(context, verify, given)
     if context is not None:
-        check_context(context, given)
         return context
     if not given:
         if verify is not None:
@@ -42,8 +44,8 @@ def client_context(
 ) -> ssl.SSLContext:
     """The context of a client. Without options it is one for all connections."""
     given = given_names(cert=cert, key=key, ca=ca)
+    check_options(context, verify, given)
     if context is not None:
-        check_context(context, given)
         return context
     if not given and verify is not False:
         return default_context()
@@ -73,21 +75,36 @@ def given_names(**options: Any) -> list[str]:
     return [name for name, value in options.items() if value is not None]
 
 
-def check_context(context: object, given: list[str]) -> None:
+def check_options(context: object, verify: object, given: list[str]) -> None:
+    if verify is not None:
+        check_flag("verify", verify)
+        given = [*given, "verify"]
+    if context is None:
+        return
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"ssl must be an SSLContext, not {context!r}")
     if given:
         raise ValueError(f"give either ssl or {given[0]}, not both")
 
 
+def check_file(name: str, value: Any) -> None:
+    """Refuse what is neither PEM bytes nor a file that can be read. The error names the file."""
+    if isinstance(value, bytes):
+        return
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path or PEM bytes, not {value!r}")
+    with open(value, "rb"):
+        pass
+
+
 def load_cert(context: ssl.SSLContext, cert: Any, key: Any) -> None:
     """Load a certificate chain and its key, from files or from PEM bytes."""
-    if not isinstance(cert, bytes) and not isinstance(key, bytes):
-        context.load_cert_chain(cert, key)
-        return
+    check_file("cert", cert)
+    if key is not None:
+        check_file("key", key)
     # The ssl module reads them only from files.
     with tempfile.TemporaryDirectory() as folder:
-        paths = []
+        paths: list[Any] = []
         for name, value in (("cert", cert), ("key", key)):
             if isinstance(value, bytes):
                 path = os.path.join(folder, name)
@@ -95,12 +112,25 @@ def load_cert(context: ssl.SSLContext, cert: Any, key: Any) -> None:
                     file.write(value)
                 value = path
             paths.append(value)
-        context.load_cert_chain(*paths)
+        try:
+            context.load_cert_chain(paths[0], paths[1], password=refuse_encrypted)
+        except ssl.SSLError as error:
+            names = "cert and key are" if key is not None else "cert is"
+            raise ValueError(f"{names} not a PEM certificate and its key: {error}") from error
+
+
+def refuse_encrypted() -> str:
+    """Without this, OpenSSL would ask for the password on the terminal, and wait."""
+    raise ValueError("the key is encrypted; load it into an SSLContext, and give that as ssl")
 
 
 def load_ca(context: ssl.SSLContext, ca: Any) -> None:
     """Load the authorities to trust, from a file or from PEM bytes."""
-    if isinstance(ca, bytes):
-        context.load_verify_locations(cadata=ca.decode("ascii"))
-    else:
-        context.load_verify_locations(ca)
+    check_file("ca", ca)
+    try:
+        if isinstance(ca, bytes):
+            context.load_verify_locations(cadata=ca.decode("ascii"))
+        else:
+            context.load_verify_locations(ca)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(f"ca has no certificates in PEM: {error}") from error

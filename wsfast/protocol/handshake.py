@@ -104,8 +104,8 @@ def check_subprotocols(subprotocols: Sequence[str]) -> list[str]:
         TypeError: it is one ``str``, or has something else than ``str`` in it.
         ValueError: a name is not a token, or is repeated.
     """
-    if isinstance(subprotocols, str):
-        raise TypeError("subprotocols must be a list, not a str")
+    if isinstance(subprotocols, str) or not isinstance(subprotocols, Iterable):
+        raise TypeError(f"subprotocols must be a list, not {subprotocols!r}")
     names = list(subprotocols)
     for name in names:
         if not isinstance(name, str):
@@ -219,7 +219,7 @@ class OriginPolicy:
     __slots__ = ("_exact", "_patterns", "_without")
 
     def __init__(self, origins: Iterable[str | re.Pattern[str] | None] | None) -> None:
-        if isinstance(origins, (str, re.Pattern)):
+        if origins is not None and (isinstance(origins, str) or not isinstance(origins, Iterable)):
             raise TypeError(f"origins must be a list, not {origins!r}")
         self._exact: set[str] | None = None
         self._patterns: list[re.Pattern[str]] = []
@@ -230,9 +230,12 @@ class OriginPolicy:
         for origin in origins:
             if origin is None:
                 self._without = True
-            elif isinstance(origin, re.Pattern):
+            elif isinstance(origin, re.Pattern) and isinstance(origin.pattern, str):
                 self._patterns.append(origin)
             elif isinstance(origin, str):
+                if "*" in origin:
+                    # It would match no origin at all.
+                    raise ValueError(f"an origin has no *, as {origin!r}; use re.compile()")
                 normal = _normal_origin(origin)
                 if normal is None:
                     raise ValueError(
@@ -529,7 +532,7 @@ def build_request(
         TypeError, ValueError: an argument is not valid, or a header cannot be sent or belongs to
             the handshake.
     """
-    if version not in _ORIGIN_HEADERS:
+    if isinstance(version, (bool, float)) or version not in _ORIGIN_HEADERS:
         raise ValueError(f"Unsupported protocol version: {version} (supported versions: 8, 13)")
     additional = Headers(additional_headers)
     for name in additional:
@@ -564,8 +567,11 @@ def _authorization(uri: WebSocketURI, auth: str | tuple[str, str] | None) -> str
         username, colon, password = auth.partition(":")
         if not colon:
             raise ValueError('auth must be like "user:password"')
-    else:
+    elif isinstance(auth, tuple) and len(auth) == 2 and all(isinstance(i, str) for i in auth):
         username, password = auth
+    else:
+        # Without its value, which may be half right.
+        raise TypeError("auth must be a tuple of user name and password")
     return build_authorization_basic(username, password)
 
 

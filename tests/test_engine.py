@@ -1,0 +1,209 @@
+"""The epoll driver, where it differs from the asyncio driver; the other tests run on both."""
+
+import asyncio
+import errno
+import os
+import resource
+import socket
+
+import pytest
+from peers import BINARY, PATIENCE, TEXT, Accepted, client_of, echo, frame, until, uri_of
+
+import wsfast
+from wsfast import engine
+
+pytestmark = pytest.mark.skipif(
+    not engine.choose(None) and engine.default is None, reason="there is no epoll driver here"
+)
+
+
+def serve(handler=echo, **options):
+    return wsfast.serve(handler, "127.0.0.1", 0, driver="epoll", **options)
+
+
+@pytest.fixture(autouse=True)
+def available():
+    try:
+        engine.choose("epoll")
+    except ValueError:
+        pytest.skip("the epoll driver needs Linux and the compiled backend")
+
+
+async def soon(awaitable):
+    async with asyncio.timeout(PATIENCE):
+        return await awaitable
+
+
+@pytest.mark.parametrize("driver", ["kqueue", "", 1])
+def test_an_unknown_driver_is_refused_with_those_there_are(driver):
+    with pytest.raises(ValueError, match="driver must be one of epoll, asyncio or None, not"):
+        wsfast.serve(echo, port=0, driver=driver)
+    with pytest.raises(ValueError, match="driver must be one of epoll, asyncio or None, not"):
+        wsfast.connect("ws://localhost", driver=driver)
+
+
+def test_the_pure_backend_has_no_epoll_driver(monkeypatch):
+    monkeypatch.setattr(engine, "_engine", None)
+    monkeypatch.setattr(engine, "default", None)
+    assert not engine.choose(None)
+    with pytest.raises(ValueError, match="needs Linux and the compiled backend"):
+        engine.choose("epoll")
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 40])
+async def test_few_connections_and_many_are_served(count):
+    """Above eight the loop watches our epoll instance instead of each socket."""
+    async with serve() as server:
+        clients = [await wsfast.connect(uri_of(server), driver="epoll") for _ in range(count)]
+        for round_number in range(3):
+            for number, client in enumerate(clients):
+                await client.send(f"{round_number} {number}")
+            for number, client in enumerate(clients):
+                assert await soon(client.recv()) == f"{round_number} {number}"
+        for client in clients:
+            await soon(client.close())
+        # The loop watches each socket again.
+        async with wsfast.connect(uri_of(server), driver="epoll") as client:
+            await client.send("again")
+            assert await soon(client.recv()) == "again"
+
+
+async def test_connections_that_come_and_go_reuse_file_descriptors():
+    async with serve() as server:
+        for _ in range(5):
+            clients = [await wsfast.connect(uri_of(server), driver="epoll") for _ in range(12)]
+            for client in clients[::2]:
+                client.terminate()
+            more = [await wsfast.connect(uri_of(server), driver="epoll") for _ in range(6)]
+            for client in clients[1::2] + more:
+                await client.send("here")
+            for client in clients[1::2] + more:
+                assert await soon(client.recv()) == "here"
+                await soon(client.close())
+
+
+async def test_both_drivers_talk_to_each_other():
+    async with serve() as server, wsfast.connect(uri_of(server), driver="asyncio") as client:
+        await client.send("hello")
+        assert await soon(client.recv()) == "hello"
+    async with (
+        wsfast.serve(echo, "127.0.0.1", 0, driver="asyncio") as server,
+        wsfast.connect(uri_of(server), driver="epoll") as client,
+    ):
+        await client.send("hello")
+        assert await soon(client.recv()) == "hello"
+
+
+@pytest.mark.parametrize("size", [16383, 16384, 262144, 262145, 1048576, 5000000])
+@pytest.mark.parametrize("kind", ["text", "binary", "not ASCII"])
+async def test_large_messages_are_read_to_where_they_stay(size, kind):
+    data = {"text": "x" * size, "binary": os.urandom(size), "not ASCII": "é" * (size // 2)}[kind]
+    options = {"max_size": None, "driver": "epoll"}
+    async with serve(max_size=None) as server, wsfast.connect(uri_of(server), **options) as client:
+        client.send(data)
+        client.send("behind")
+        assert await soon(client.recv()) == data
+        assert await soon(client.recv()) == "behind"
+
+
+async def test_a_large_text_fails_at_its_first_impossible_byte():
+    async with serve() as server, client_of(server) as peer:
+        payload = b"x" * 400000 + b"\xff" + b"x" * 100000
+        # What is behind the byte never comes.
+        peer.write(frame(TEXT, payload, mask=b"abcd")[:400020])
+        assert await peer.closed() == (1007, "Invalid WebSocket frame: invalid UTF-8 sequence")
+
+
+async def test_a_large_frame_declared_is_not_allocated():
+    async with serve(max_size=2**40) as server, client_of(server) as peer:
+        peer.write(frame(BINARY, b"x" * 50000, mask=b"abcd", length=2**39))
+        peer.send_raw = None
+        await until(lambda: next(iter(server.connections)).wire_bytes_received > 50000)
+        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert usage < 2**21  # kilobytes: far below the half terabyte
+
+
+async def test_the_address_of_a_closed_connection_is_known():
+    handler = Accepted()
+    async with serve(handler) as server:
+        async with wsfast.connect(uri_of(server), driver="epoll") as client:
+            ws = await handler.get()
+            names = client.local_address, client.remote_address
+        await soon(ws.wait_closed())
+        assert (client.local_address, client.remote_address) == names
+        assert (ws.remote_address, ws.local_address) == names
+        assert client.get_extra_info("socket") is None
+        assert client.get_extra_info("nothing", 5) == 5
+
+
+async def test_the_socket_that_is_told_does_not_own_the_file_descriptor():
+    async with serve() as server, wsfast.connect(uri_of(server), driver="epoll") as client:
+        sock = client.get_extra_info("socket")
+        assert sock is client.get_extra_info("socket")
+        assert sock.getpeername() == client.remote_address
+        await client.send("still there")
+        assert await soon(client.recv()) == "still there"
+        await soon(client.close())
+        assert sock.fileno() == -1
+
+
+async def test_a_peer_that_resets_while_we_do_not_read_is_noticed_when_we_do():
+    handler = Accepted()
+    async with serve(handler) as server:
+        others = [await wsfast.connect(uri_of(server), driver="epoll") for _ in range(10)]
+        accepted = [await handler.get() for _ in others]
+        async with client_of(server) as peer:
+            ws = await handler.get()
+            ws.pause()
+            peer.reset()
+            await others[0].send("the loop is not kept busy")
+            assert await soon(accepted[0].recv()) == "the loop is not kept busy"
+            ws.resume()
+            await soon(ws.wait_closed())
+            assert ws.close_code == 1006
+            assert ws.error.code == "ECONNRESET"
+        for other in others:
+            await soon(other.close())
+
+
+async def test_accepting_goes_on_when_there_are_file_descriptors_again(caplog, monkeypatch):
+    errors = []
+    async with serve() as server:
+        server.on("error", errors.append)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        sock = socket.socket()
+        sock.setblocking(False)
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        loop = asyncio.get_running_loop()
+        real_call_later = loop.call_later
+        monkeypatch.setattr(loop, "call_later", lambda delay, *a, **k: real_call_later(0, *a, **k))
+        held = []
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+            while True:
+                try:
+                    held.append(os.dup(0))
+                except OSError:
+                    break
+            await loop.sock_connect(sock, server.address())
+            await until(lambda: errors)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for fd in held:
+                os.close(fd)
+        monkeypatch.undo()
+        assert errors[0].errno == errno.EMFILE
+        assert "cannot accept a connection" in caplog.text
+        async with wsfast.connect(uri_of(server), sock=sock, driver="epoll") as client:
+            await client.send("hello")
+            assert await soon(client.recv()) == "hello"
+
+
+async def test_a_listening_socket_that_blocks_does_not_block_the_loop():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert sock.getblocking()
+        async with wsfast.serve(echo, sock=sock, driver="epoll") as server:
+            for _ in range(2):
+                async with wsfast.connect(uri_of(server), driver="epoll") as client:
+                    await client.send("hello")
+                    assert await soon(client.recv()) == "hello"

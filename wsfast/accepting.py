@@ -1,0 +1,305 @@
+"""The server's side of the opening handshake of one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Generator
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .connection import WebSocket
+from .exceptions import InvalidHandshake
+from .protocol import handshake
+from .protocol.http import HeadReader, Request, Response, parse_request
+
+if TYPE_CHECKING:
+    from .server import WebSocketServer
+
+__all__ = ["SERVER_CLOSING", "ClientInfo", "ServerHandshake"]
+
+# They yield a hook and its arguments, and return the response, or the head of a 101 as it is sent.
+Steps = Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, Response | bytes]
+
+# How long, in seconds, a refused client gets to read the answer before the connection is closed.
+LINGER = 2.0
+
+SERVER_CLOSING = "The server is closing.\n"
+
+
+class ClientInfo(NamedTuple):
+    """What ``verify_client`` gets.
+
+    Args:
+        origin: the Origin header, None if there is none.
+        request: the request.
+        secure: whether it came over TLS.
+    """
+
+    origin: str | None
+    request: Request
+    secure: bool
+
+
+class ServerHandshake:
+    """The opening handshake of one connection: the driver's target before the WebSocket is.
+
+    The steps are a generator, which yields the hooks to call. As long as hooks return what need not
+    be awaited there is no task.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_deadline",
+        "_driver",
+        "_head",
+        "_reader",
+        "_request",
+        "_rest",
+        "_server",
+        "_started",
+        "_task",
+        "_ws",
+    )
+
+    def __init__(self, server: WebSocketServer) -> None:
+        self._server = server
+        self._reader: HeadReader | None = HeadReader()
+        self._driver: Any = None
+        self._head = b""
+        self._rest = b""
+        self._ws: WebSocket | None = None
+        self._task: asyncio.Task[None] | None = None  # while a hook is awaited
+        self._started = False
+        self._answered = False
+        timeout = server.options.open_timeout
+        self._deadline = float("inf") if timeout is None else monotonic() + timeout
+
+    # From the driver
+
+    def connected(self, driver: Any) -> None:
+        self._driver = driver
+        self._server.handshake_started(self)
+
+    def received(self, data: Any) -> None:
+        self._started = True
+        if self._answered:
+            return  # what comes behind a refused request is discarded
+        if self._reader is None:
+            self._rest += bytes(data)  # from a transport that goes on for a moment when paused
+            return
+        try:
+            result = self._reader.feed(bytes(data))
+            if result is None:
+                return
+            self._reader = None
+            self._head, self._rest = result
+            request = self._request = parse_request(self._head)
+        except InvalidHandshake as error:
+            self._refuse(error)
+            return
+        steps = self._steps(request)
+        awaitable = self._advance(steps, None)
+        if awaitable is not None:
+            self._driver.pause(self)
+            self._task = self._server._start_task(self._await(steps, awaitable))
+
+    def eof(self) -> bool:
+        return False
+
+    def writable(self) -> None:
+        pass
+
+    def lost(self, error: BaseException | None) -> None:
+        self._answered = True
+        self._end_hook()
+        self._server.handshake_ended(self)
+
+    def tick(self, now: float) -> None:
+        """End a handshake that takes too long, or a refused client that does not go."""
+        if now >= self._deadline:
+            self._server.logger.debug("opening handshake timed out")
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._driver.abort(self)
+
+    # Steps
+
+    def _advance(self, steps: Steps, value: Any) -> Any:
+        """Go on until a hook returns what must be awaited, which is returned, or to the end."""
+        try:
+            while True:
+                hook, arguments = steps.send(value)
+                try:
+                    value = hook(*arguments)
+                except Exception as error:
+                    self._fail(error)
+                    return None
+                if inspect.isawaitable(value):
+                    return value
+        except StopIteration as stop:
+            self._answer(stop.value)
+        except InvalidHandshake as error:
+            self._refuse(error)
+        except Exception as error:
+            self._fail(error)
+        return None
+
+    async def _await(self, steps: Steps, awaitable: Any) -> None:
+        """Await what a hook returned, and go on."""
+        try:
+            while awaitable is not None:
+                value = await awaitable
+                awaitable = None if self._answered else self._advance(steps, value)
+        except Exception as error:
+            self._fail(error)
+        except asyncio.CancelledError as error:
+            self._answer(handshake.rejection(error))
+            raise
+        finally:
+            steps.close()
+
+    def _end_hook(self) -> None:
+        """Nobody waits any more for the hook that is awaited."""
+        task, self._task = self._task, None
+        if task is not None:
+            # Not before it begins: what the hook returned would never be awaited.
+            self._server.loop.call_soon(task.cancel)
+            self._driver.resume(self)
+
+    def _steps(self, request: Request) -> Steps:
+        """The checks, in the order of DESIGN section 5; returns the response."""
+        server = self._server
+        unavailable = server.unavailable()
+        if unavailable is not None:
+            return unavailable
+        keep = server.process_request or server.process_response or server.verify_client
+        ws = self._ws = WebSocket(
+            server.options,
+            self._driver,
+            server.loop,
+            client=False,
+            request=request if keep else self._head,
+            release=server.connection_closed,
+            server=server,
+        )
+        response: Any
+        if server.process_request is not None:
+            response = yield server.process_request, (ws, request)
+            if response is not None:
+                return check_response(response, "process_request")
+        handshake.check_method(request)
+        handshake.check_path(request, server.path)
+        upgrade = handshake.check_upgrade(request.headers)
+        origin = handshake.check_origin(request.headers, upgrade.version, server.origins)
+        if server.verify_client is not None:
+            secure = self._driver.get_extra_info(self, "sslcontext") is not None
+            verdict = yield server.verify_client, (ClientInfo(origin, request, secure),)
+            if isinstance(verdict, Response):
+                return verdict
+            if not isinstance(verdict, bool):
+                # Whatever it is, a coroutine for instance, it must not let everybody in.
+                raise TypeError(f"verify_client must return a bool or a Response, not {verdict!r}")
+            if not verdict:
+                return handshake.text_response(401, "The server refused the client.\n")
+        offered = handshake.offered_subprotocols(request.headers)
+        if server.select_subprotocol is not None:
+            selected = yield server.select_subprotocol, (ws, offered)
+            ws.subprotocol = handshake.check_selected_subprotocol(selected, offered)
+        else:
+            ws.subprotocol = handshake.select_subprotocol(offered, server.subprotocols)
+        if server.process_response is None:
+            return server.unavailable() or handshake.accept_head(
+                upgrade.key, ws.subprotocol, server.server_header
+            )
+        response = handshake.accept_response(
+            upgrade.key, subprotocol=ws.subprotocol, server_header=server.server_header
+        )
+        other = yield server.process_response, (ws, request, response)
+        if other is not None:
+            response = check_response(other, "process_response")
+        return server.unavailable() or response
+
+    def turn_away(self) -> None:
+        """The server closes: wait neither for the request nor for a hook."""
+        if self._started and not self._answered:
+            self._end_hook()
+            self._answer(handshake.text_response(503, SERVER_CLOSING))
+        else:
+            # It has asked for nothing, as browsers that connect in advance, or has its answer.
+            self._driver.abort(self)
+
+    def _refuse(self, error: InvalidHandshake) -> None:
+        """Answer a bad request."""
+        server = self._server
+        server.logger.info("connection rejected: %s", str(error).encode("unicode_escape").decode())
+        self._answer(handshake.rejection(error))
+
+    def _fail(self, error: Exception) -> None:
+        """Answer a request that a hook failed at."""
+        self._server.logger.error("opening handshake failed", exc_info=error)
+        self._answer(handshake.rejection(error))
+
+    def _answer(self, response: Response | bytes) -> None:
+        if self._answered:
+            return  # the client is gone
+        if self._task is not None:
+            # Before the first frames, which may fill the queue and stop reading.
+            self._task = None
+            self._driver.resume(self)
+        server = self._server
+        answer: bytes
+        if isinstance(response, bytes):
+            answer = response
+        elif response.status_code != 101 or self._ws is None:
+            try:
+                date = handshake.http_date(time.time())
+                answer = handshake.closing_response(response, date=date).serialize()
+            except Exception as error:
+                self._fail_response(error)
+                return
+            self._end(answer)
+            return
+        else:
+            try:
+                answer = response.serialize()
+            except Exception as error:
+                self._fail_response(error)
+                return
+        self._answered = True
+        websocket = self._ws
+        assert websocket is not None
+        if not isinstance(response, bytes):
+            websocket._response = response
+        driver = self._driver
+        driver.write(self, (answer,))
+        driver.target = websocket
+        websocket.opened()
+        server.accept_connection(websocket, self._request)
+        server.handshake_ended(self)
+        if self._rest:
+            websocket.receive_soon(self._rest)
+
+    def _fail_response(self, error: Exception) -> None:
+        """A hook's response cannot be sent, for instance because of a line break in a header."""
+        self._server.logger.error("opening handshake failed", exc_info=error)
+        self._end(handshake.closing_response(handshake.rejection(error)).serialize())
+
+    def _end(self, answer: bytes) -> None:
+        """Answer, and close so that the answer arrives: what comes is read and discarded."""
+        self._answered = True
+        self._reader = None
+        timeout = self._server.options.close_timeout
+        self._deadline = monotonic() + (LINGER if timeout is None else min(timeout, LINGER))
+        self._driver.write(self, (answer,))
+        self._driver.shutdown_write(self)
+
+
+def check_response(response: Any, hook: str) -> Response:
+    """Refuse what a hook must not return."""
+    if not isinstance(response, Response):
+        raise TypeError(f"{hook} must return a Response or None, not {response!r}")
+    return response
