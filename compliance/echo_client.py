@@ -27,7 +27,9 @@ async def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="the fuzzing server, as in ws://127.0.0.1:9001")
     parser.add_argument("agent", help="the name that the reports give this client")
+    parser.add_argument("--driver", choices=["epoll", "asyncio"], help="instead of the best")
     args = parser.parse_args()
+    OPTIONS["driver"] = args.driver
     print("backend", wsfast.BACKEND, flush=True)
     async with wsfast.connect(f"{args.url}/getCaseCount", **OPTIONS) as ws:
         count = int(await ws.recv())

@@ -51,7 +51,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--style", choices=["coroutine", "event"], default="coroutine")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument("--driver", choices=["epoll", "asyncio"], help="instead of the best")
     args = parser.parse_args()
+    OPTIONS["driver"] = args.driver
     sock = socket.create_server(("127.0.0.1", args.port), backlog=128)
     serve = serve_events if args.style == "event" else serve_coroutines
     asyncio.run(serve(sock))

@@ -153,6 +153,7 @@ class Agent:
     side: str
     backend: str
     style: str = "coroutine"
+    driver: str | None = None
     cases_seen: int = 0
     cases_total: int = 0
     seconds: float = 0.0
@@ -161,7 +162,12 @@ class Agent:
 
     @property
     def name(self):
-        return f"{self.side}-{self.backend}" + ("-event" if self.style == "event" else "")
+        parts = [self.side, self.backend]
+        if self.style != "coroutine":
+            parts.append(self.style)
+        if self.driver is not None:
+            parts.append(self.driver)
+        return "-".join(parts)
 
     @property
     def directory(self):
@@ -174,9 +180,13 @@ def agents(side, backend):
         for name in backends:
             yield Agent("server", name)
             yield Agent("server", name, "event")
+            if name == "compiled":
+                yield Agent("server", name, driver="asyncio")
     if side in ("client", "both"):
         for name in backends:
             yield Agent("client", name)
+            if name == "compiled":
+                yield Agent("client", name, driver="asyncio")
 
 
 @contextlib.asynccontextmanager
@@ -227,6 +237,8 @@ async def first_line(child, prefix, log):
 
 
 def start_peer(script, arguments, agent, log):
+    if agent.driver is not None:
+        arguments = [*arguments, "--driver", agent.driver]
     environment = {**os.environ, "WSFAST_PURE": "1"}
     if agent.backend == "compiled":
         del environment["WSFAST_PURE"]

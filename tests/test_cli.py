@@ -375,7 +375,7 @@ def test_a_handler_that_cannot_be_used(folder, handler, said):
         (["app:upper", "--path", "x"], "path must begin with a slash, not 'x'"),
         (["--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
         (["--tls-cert", "gone.pem"], "cannot read gone.pem: No such file or directory"),
-        (["--tls-cert", "app.py"], "cannot use the certificate and its key: .*"),
+        (["--tls-cert", "app.py"], "cert is not a PEM certificate and its key: .*"),
         (["--host", "no such host"], r"cannot listen on no such host:\d+: .*"),
         (["--host", "192.0.2.1"], r"cannot listen on 192.0.2.1:\d+: .*; choose .*"),
     ],

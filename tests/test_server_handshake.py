@@ -377,7 +377,6 @@ async def test_checks_are_made_in_their_order():
         process_request=process_request,
         verify_client=lambda info: next(verdicts),
         process_response=process_response,
-        logger=Silent(),
     ) as server:
         method, path = "POST", "/"
         for status, correction in steps:
@@ -393,18 +392,6 @@ async def test_checks_are_made_in_their_order():
                 # From here on process_request must let another path in.
                 server.path = "/x"
     assert seen == [status for status, _ in steps]
-
-
-class Silent:
-    """A logger for tests in which a hook fails on purpose."""
-
-    def isEnabledFor(self, level):
-        return False
-
-    def debug(self, *arguments, **options):
-        pass
-
-    info = error = debug
 
 
 async def test_nothing_behind_a_refused_request_is_another_request_or_a_frame():

@@ -227,8 +227,6 @@ def serve_command(options: argparse.Namespace) -> int:
     check_file(options.tls_key)
     try:
         server = make_server(handler, options.host, options.port, **arguments)
-    except ssl.SSLError as error:
-        raise Failure(f"cannot use the certificate and its key: {error}") from None
     except ValueError as error:
         raise Failure(str(error)) from None
     server.on("listening", lambda: print_addresses(server, options))
