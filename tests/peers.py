@@ -341,9 +341,11 @@ class Accepted:
 async def pair(server_options=None, **options):
     """Both ends of a connection: the client's and the server's."""
     handler = Accepted()
-    async with wsfast.serve(handler, "127.0.0.1", 0, **(server_options or {})) as server:
-        async with wsfast.connect(uri_of(server), **options) as ws:
-            yield ws, await handler.get()
+    async with (
+        wsfast.serve(handler, "127.0.0.1", 0, **(server_options or {})) as server,
+        wsfast.connect(uri_of(server), **options) as ws,
+    ):
+        yield ws, await handler.get()
 
 
 @contextlib.asynccontextmanager

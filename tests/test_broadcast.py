@@ -24,13 +24,15 @@ import wsfast
 async def audience(count, **options):
     """As many raw clients, and the server's ends of their connections."""
     handler = Accepted()
-    async with wsfast.serve(handler, "127.0.0.1", 0, **options) as server:
-        async with contextlib.AsyncExitStack() as stack:
-            peers, connections = [], []
-            for _ in range(count):
-                peers.append(await stack.enter_async_context(client_of(server)))
-                connections.append(await handler.get())
-            yield peers, connections
+    async with (
+        wsfast.serve(handler, "127.0.0.1", 0, **options) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        peers, connections = [], []
+        for _ in range(count):
+            peers.append(await stack.enter_async_context(client_of(server)))
+            connections.append(await handler.get())
+        yield peers, connections
 
 
 async def block(peer, ws):

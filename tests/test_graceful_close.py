@@ -229,16 +229,18 @@ async def test_a_hook_that_will_not_be_cancelled_lets_nobody_in():
         await go.wait()
 
     handler = Accepted()
-    async with serve(handler, process_request=process_request) as server:
-        async with raw_client(server, request()) as peer:
-            await until(lambda: server._tasks)
-            await asyncio.sleep(0)
-            closing = asyncio.create_task(server.close())
-            head, _ = await peer.response()
-            assert head.status == 503
-            go.set()
-            await peer.wait_closed()
-            await soon(closing)
+    async with (
+        serve(handler, process_request=process_request) as server,
+        raw_client(server, request()) as peer,
+    ):
+        await until(lambda: server._tasks)
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(server.close())
+        head, _ = await peer.response()
+        assert head.status == 503
+        go.set()
+        await peer.wait_closed()
+        await soon(closing)
     assert handler.connections.empty()
 
 

@@ -264,9 +264,11 @@ async def test_a_server_survives_clients_without_tls(identity, ca, caplog):
 
 
 async def test_a_client_that_never_ends_its_tls_handshake_is_closed(identity):
-    async with serve(**identity, open_timeout=0.1) as server:
-        async with raw_client(server, b"\x16\x03\x01") as peer:
-            assert await peer.rest() == b""
+    async with (
+        serve(**identity, open_timeout=0.1) as server,
+        raw_client(server, b"\x16\x03\x01") as peer,
+    ):
+        assert await peer.rest() == b""
 
 
 async def test_a_server_that_never_ends_its_tls_handshake_is_given_up():
@@ -335,16 +337,18 @@ async def test_a_slow_peer_stops_us_through_tls(identity, ca):
 
 async def test_a_slow_consumer_stops_the_peer_through_tls(identity, ca):
     handler = Accepted()
-    async with serve(handler, **identity, max_queue=4) as server:
-        async with wsfast.connect(uri_of(server), ca=ca, max_write_buffer=None) as client:
-            ws = await handler.get()
-            for number in range(2000):
-                client.send(str(number) + "x" * 1000)
-            await until(lambda: not ws.is_reading)
-            await asyncio.sleep(0.01)
-            assert ws.stats.messages_received < 1000
-            for number in range(2000):
-                assert (await ws.recv()).startswith(str(number))
+    async with (
+        serve(handler, **identity, max_queue=4) as server,
+        wsfast.connect(uri_of(server), ca=ca, max_write_buffer=None) as client,
+    ):
+        ws = await handler.get()
+        for number in range(2000):
+            client.send(str(number) + "x" * 1000)
+        await until(lambda: not ws.is_reading)
+        await asyncio.sleep(0.01)
+        assert ws.stats.messages_received < 1000
+        for number in range(2000):
+            assert (await ws.recv()).startswith(str(number))
 
 
 async def test_a_refused_request_is_answered_through_tls(identity, ca):
@@ -359,14 +363,16 @@ async def test_a_peer_that_never_ends_the_connection_is_cut_off_through_tls(side
     options = {"close_timeout": 0.1}
     if side == "server":
         handler = Accepted()
-        async with serve(handler, **identity, **options) as server:
-            async with client_of_tls(server, ca) as peer:
-                ws = await handler.get()
-                peer.stop_reading()
-                ws.close()
-                async with asyncio.timeout(PATIENCE):
-                    await ws.wait_closed()
-                peer.go_on_reading()
+        async with (
+            serve(handler, **identity, **options) as server,
+            client_of_tls(server, ca) as peer,
+        ):
+            ws = await handler.get()
+            peer.stop_reading()
+            ws.close()
+            async with asyncio.timeout(PATIENCE):
+                await ws.wait_closed()
+            peer.go_on_reading()
     else:
         context = tls.server_context(None, identity["cert"], identity["key"], None, None)
         async with raw_server(never_close, scheme="wss", ssl=context) as uri:

@@ -136,6 +136,7 @@ cdef class Connection(Protocol):
 
     def writable(self):
         cdef Drain drain
+        cdef bint nested
         self.blocked = False
         pong = self.latest_pong
         self.latest_pong = None
@@ -144,9 +145,15 @@ cdef class Connection(Protocol):
         drains = self.drains
         if drains is not None:
             self.drains = None
-            for drain in drains:
-                drain.wake(self.dispatching)
-        if not self.blocked:  # again, by the pong
+            nested = self.dispatching
+            self.dispatching = True
+            try:
+                for drain in drains:
+                    drain.wake(True)
+            finally:
+                self.dispatching = nested
+                self.flush()
+        if not self.blocked:  # again, by the pong or by who was woken
             self.go_on(WRITES_BLOCKED)
 
     def lost(self, error):

@@ -1,4 +1,3 @@
-from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from ._core cimport Connection, DirectDriver
@@ -10,9 +9,9 @@ cdef class Engine:
     cdef uint8_t* buffer
     cdef bint busy
     cdef bint nested  # whether the loop watches our epoll, not each socket
-    cdef PyObject** drivers  # by file descriptor; the engine owns them
-    cdef int capacity
+    cdef list drivers  # by file descriptor, with gaps of None
     cdef readonly int count
+    cdef object __weakref__
     cdef uint8_t* plaintext  # what TLS decrypts to; NULL while it is lent
     cdef object waiting  # TLS handshakes that wait for their turn
     cdef int handshakes

@@ -82,7 +82,7 @@ class Listener:
     def close(self) -> None:
         """Stop accepting, and close the socket."""
 
-engines: weakref.WeakKeyDictionary[AbstractEventLoop, Engine]
+engines: weakref.WeakValueDictionary[int, Engine]
 
 def engine_of(loop: AbstractEventLoop) -> Engine:
     """The engine of an event loop."""

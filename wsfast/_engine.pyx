@@ -18,8 +18,7 @@ import struct
 import weakref
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.errno cimport errno as last_error
 from libc.stdint cimport uint32_t
@@ -95,32 +94,24 @@ cdef class Engine:
 
     def __init__(self, loop):
         self.loop = loop
-        self.epoll = -1
+        self.drivers = []
         self.buffer = <uint8_t*> PyMem_Malloc(BUFFER_SIZE)
         if self.buffer is NULL:
             raise MemoryError
 
+    def __cinit__(self):
+        self.epoll = -1
+
     def __dealloc__(self):
         PyMem_Free(self.buffer)
         PyMem_Free(self.plaintext)
-        PyMem_Free(self.drivers)
         if self.epoll >= 0:
             close_fd(self.epoll)
 
     cdef int attach(self, SocketDriver driver) except -1:
-        cdef int capacity
-        cdef PyObject** drivers
-        cdef int fd = driver.fd
-        if fd >= self.capacity:
-            capacity = max(2 * self.capacity, fd + 64)
-            drivers = <PyObject**> PyMem_Realloc(self.drivers, capacity * sizeof(PyObject*))
-            if drivers is NULL:
-                raise MemoryError
-            memset(drivers + self.capacity, 0, (capacity - self.capacity) * sizeof(PyObject*))
-            self.drivers = drivers
-            self.capacity = capacity
-        Py_INCREF(driver)
-        self.drivers[fd] = <PyObject*> driver
+        while driver.fd >= len(self.drivers):
+            self.drivers.append(None)
+        self.drivers[driver.fd] = driver
         self.count += 1
         if self.count > FEW and not self.nested:
             self.nest()
@@ -129,31 +120,27 @@ cdef class Engine:
 
     cdef int detach(self, SocketDriver driver) except -1:
         self.watch(driver, EPOLL_CTL_DEL)
-        self.drivers[driver.fd] = NULL
+        self.drivers[driver.fd] = None
         self.count -= 1
         if self.count == 0 and self.nested:
             self.nested = False
             self.loop.remove_reader(self.epoll)
             close_fd(self.epoll)
             self.epoll = -1
-        Py_DECREF(driver)
         return 0
 
     cdef int nest(self) except -1:
         """From now on the loop watches our epoll instance, and that the sockets."""
         cdef SocketDriver driver
-        cdef int fd
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise OSError(last_error, os.strerror(last_error))
-        for fd in range(self.capacity):
-            if self.drivers[fd] is not NULL:
-                driver = <SocketDriver> self.drivers[fd]
-                if driver.watched:
-                    self.watch(driver, EPOLL_CTL_DEL)
-                    self.nested = True
-                    self.watch(driver, EPOLL_CTL_ADD)
-                    self.nested = False
+        for driver in self.drivers:
+            if driver is not None and driver.watched:
+                self.watch(driver, EPOLL_CTL_DEL)
+                self.nested = True
+                self.watch(driver, EPOLL_CTL_ADD)
+                self.nested = False
         self.nested = True
         self.loop.add_reader(self.epoll, self._ready)
         return 0
@@ -186,9 +173,9 @@ cdef class Engine:
         cdef int i
         cdef int count = epoll_wait(self.epoll, events, EVENTS, 0)
         for i in range(count):
-            if self.drivers[events[i].data.fd] is NULL:
-                continue  # closed by one that was served before it
             driver = <SocketDriver> self.drivers[events[i].data.fd]
+            if driver is None:
+                continue  # closed by one that was served before it
             if events[i].events & EPOLLOUT:
                 driver.drain()
             if events[i].events & ~<uint32_t> EPOLLOUT:
@@ -217,6 +204,13 @@ cdef class SocketDriver(DirectDriver):
         """The socket is connected."""
         self.reports_to.connected(self)
         return 0
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close_fd(self.fd)  # its loop ended before it
 
     @property
     def target(self):
@@ -594,14 +588,15 @@ cdef class Listener:
             self.sock.close()
 
 
-engines = weakref.WeakKeyDictionary()
+# By the identity of the loop, which lives as long as its engine does. An engine lives as long as
+# there are drivers or listeners that have it.
+engines = weakref.WeakValueDictionary()
 
 
 def engine_of(loop):
-    """The engine of an event loop."""
-    engine = engines.get(loop)
+    engine = engines.get(id(loop))
     if engine is None:
-        engine = engines[loop] = Engine(loop)
+        engine = engines[id(loop)] = Engine(loop)
     return engine
 
 

@@ -47,9 +47,9 @@ import errno
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .frames import Close
+from .frames import Close, visible
 
 if TYPE_CHECKING:
     from .protocol.http import Response
@@ -104,13 +104,26 @@ def printable(text: str | bytes, limit: int = 75) -> str:
         text = text.decode("iso-8859-1")
     if len(text) > limit:
         text = text[: limit - 3] + "..."
-    return "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])
+    return visible(text)
 
 
 class WebSocketException(Exception):
     """The base of all exceptions of wsfast."""
 
     code = "WS_ERR"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by __init__, whose arguments are not always those that Exception keeps.
+        return restore, (type(self), self.args, self.__dict__)
+
+
+def restore(
+    kind: type[WebSocketException], arguments: tuple[Any, ...], attributes: dict[str, Any]
+) -> WebSocketException:
+    """Make a pickled exception again."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error
 
 
 class ConnectionClosed(WebSocketException):

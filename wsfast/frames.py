@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-__all__ = ["Close", "CloseCode", "Opcode", "State", "check_close", "is_close_code"]
+__all__ = ["Close", "CloseCode", "Opcode", "State", "check_close", "is_close_code", "visible"]
 
 
 class Opcode(enum.IntEnum):
@@ -76,6 +76,11 @@ def is_close_code(code: int) -> bool:
     return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
 
 
+def visible(text: str) -> str:
+    """What a peer sent, with control characters escaped, for a log or a terminal."""
+    return "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])
+
+
 class Close(NamedTuple):
     """The code and the reason of a close frame. A frame without a code reads as 1005."""
 
@@ -90,7 +95,7 @@ class Close(NamedTuple):
         else:
             name = CLOSE_CODE_NAMES.get(self.code, "unknown")
         text = f"{self.code} ({name})"
-        return f"{text} {self.reason}" if self.reason else text
+        return f"{text} {visible(self.reason)}" if self.reason else text
 
 
 def check_close(code: object, reason: object) -> Close:

@@ -131,9 +131,14 @@ class Connection(Protocol):
         if pong is not None and self.state is OPEN:
             self._send_frame(PONG, pong, True)
         drains, self._drains = self._drains, []
-        for drain in drains:
-            drain.wake(self._dispatching)
-        if not self._blocked:  # again, by the pong
+        nested, self._dispatching = self._dispatching, True
+        try:
+            for drain in drains:
+                drain.wake(True)
+        finally:
+            self._dispatching = nested
+            self._flush()
+        if not self._blocked:  # again, by the pong or by who was woken
             self._go_on(WRITES_BLOCKED)
 
     def lost(self, error: BaseException | None) -> None:

@@ -104,7 +104,9 @@ def check_subprotocols(subprotocols: Sequence[str]) -> list[str]:
         TypeError: it is one ``str``, or has something else than ``str`` in it.
         ValueError: a name is not a token, or is repeated.
     """
-    if isinstance(subprotocols, str) or not isinstance(subprotocols, Iterable):
+    if isinstance(subprotocols, str):
+        raise TypeError("subprotocols must be a list, not a str")
+    if not isinstance(subprotocols, Iterable):
         raise TypeError(f"subprotocols must be a list, not {subprotocols!r}")
     names = list(subprotocols)
     for name in names:
