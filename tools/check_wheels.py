@@ -35,7 +35,11 @@ def wheel_faults(path: Path) -> list[str]:
 def sdist_faults(path: Path) -> list[str]:
     with tarfile.open(path) as archive:
         names = ["/".join(name.split("/")[1:]) for name in archive.getnames()]
-    faults = [f"{name} is a build product" for name in names if name.endswith((".c", ".so"))]
+    faults = [
+        f"{name} is a build product"
+        for name in names
+        if name.endswith(".so") or (name.endswith(".c") and name.startswith("wsfast/"))
+    ]
     if not any(name.endswith(".pyx") for name in names):
         faults.append("no .pyx")
     wanted = ["LICENSE", "README.md", "pyproject.toml", "setup.py", "wsfast/py.typed"]
