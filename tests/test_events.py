@@ -94,6 +94,18 @@ async def test_on_once_and_off_are_methods_and_decorators():
     ]
 
 
+@pytest.mark.parametrize("order", [("on", "once"), ("once", "on")])
+async def test_the_same_listener_may_be_added_for_once_and_for_ever(order):
+    calls = []
+    async with against_client() as (peer, ws):
+        for method in order:
+            getattr(ws, method)("pong", calls.append)
+        for data in b"1", b"2", b"3":
+            peer.send(PONG, data)
+        await until(lambda: b"3" in calls)
+    assert calls == [b"1", b"1", b"2", b"3"]
+
+
 async def test_once_can_be_taken_back_and_off_of_a_stranger_does_nothing():
     async with against_client() as (_, ws):
         ws.once("message", print)
@@ -140,6 +152,16 @@ async def test_an_event_that_does_not_exist_is_refused(event):
                 method(event, print)
         with pytest.raises(ValueError, match=f"there is no event '{event}'"):
             ws.listeners(event)
+
+
+async def test_a_decorator_without_its_event_is_refused():
+    async with against_client() as (_, ws):
+        for decorate in ws.on, ws.once:
+            with pytest.raises(ValueError, match="the events are close, error, message"):
+
+                @decorate
+                def message(data, is_binary):
+                    raise AssertionError("never called")
 
 
 async def coroutine_listener(*arguments):
@@ -443,7 +465,7 @@ async def test_a_send_that_fails_awaited_is_told_to_whoever_awaits_only():
         results = await asyncio.gather(ws.send("a"), ws.send("b"), return_exceptions=True)
         assert [type(result) for result in results] == [wsfast.ConnectionClosedError] * 2
         await asyncio.sleep(0)
-    assert [event for event in events if event[0] == "error"] == []
+    assert ("error", "WS_ERR_CONNECTION_CLOSED") not in events
 
 
 async def test_close_listeners_of_the_server_see_who_is_left():

@@ -7,9 +7,11 @@ import ssl
 from dataclasses import fields
 
 import pytest
+import trustme
 
 import wsfast
 
+IDENTITY = trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.bytes()
 URI = "ws://localhost/"
 SECURE = "wss://localhost/"
 
@@ -209,6 +211,7 @@ def test_a_context_of_the_user_is_not_changed_by_verify(make):
         ({"ca": "ca.pem"}, "ca needs cert"),
         ({"verify": True}, "verify needs"),
         ({"verify": False}, "verify needs"),
+        ({"cert": IDENTITY, "verify": True}, "verify needs ca, the certificates that clients must"),
     ],
 )
 def test_what_a_server_needs_for_tls_is_told(options, message):

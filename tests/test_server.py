@@ -1,11 +1,7 @@
-"""`serve` and `WebSocketServer`: where they listen, whom they let in, and what they call."""
+"""`serve` and `WebSocketServer`: their life, their handlers and connections, what they log."""
 
 import asyncio
-import fcntl
 import logging
-import os
-import socket
-from email.utils import parsedate_to_datetime
 
 import pytest
 from peers import (
@@ -17,7 +13,6 @@ from peers import (
     close_payload,
     echo,
     exchange,
-    frame,
     raw_client,
     request,
     until,
@@ -35,95 +30,6 @@ async def round_trip(uri):
     async with asyncio.timeout(PATIENCE), wsfast.connect(uri) as ws:
         await ws.send("hello")
         assert await ws.recv() == "hello"
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="there is no ::1")
-
-
-# --- Where it listens -------------------------------------------------------------------------
-
-
-async def test_port_0_is_a_free_port_that_address_tells():
-    async with wsfast.serve(echo, "127.0.0.1", 0) as server:
-        host, port = server.address()
-        assert host == "127.0.0.1"
-        assert port > 0
-        await round_trip(f"ws://127.0.0.1:{port}")
-    assert server.address() is None
-    assert server.sockets == ()
-
-
-@needs_ipv6
-async def test_one_server_listens_on_several_hosts():
-    async with wsfast.serve(echo, ["127.0.0.1", "::1"], 0) as server:
-        assert len(server.sockets) == 2
-        for sock in server.sockets:
-            host, port = sock.getsockname()[:2]
-            await round_trip(f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}")
-
-
-@needs_ipv6
-async def test_no_host_is_every_address_of_both_families():
-    async with wsfast.serve(echo, None, 0) as server:
-        for sock in server.sockets:
-            loopback = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "[::1]"}[sock.family]
-            await round_trip(f"ws://{loopback}:{sock.getsockname()[1]}")
-
-
-async def test_a_unix_socket_is_served(tmp_path):
-    path = str(tmp_path / "socket")
-    async with wsfast.serve(echo, unix_path=path) as server:
-        assert server.address() == path
-        await round_trip(f"ws+unix:{path}:/")
-
-
-async def test_a_given_socket_is_served():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        async with wsfast.serve(echo, sock=sock) as server:
-            assert server.address() == sock.getsockname()
-            await round_trip(uri_of(server))
-
-
-async def test_a_given_unix_socket_is_served(tmp_path):
-    path = str(tmp_path / "socket")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(path)
-        async with wsfast.serve(echo, sock=sock):
-            await round_trip(f"ws+unix:{path}:/")
-
-
-async def test_an_address_in_use_is_an_oserror():
-    async with serve() as server:
-        with pytest.raises(OSError, match="address already in use"):
-            await wsfast.serve(echo, *server.address())
-
-
-async def test_two_servers_share_a_port_with_reuse_port():
-    async with (
-        serve(reuse_port=True) as first,
-        wsfast.serve(echo, *first.address(), reuse_port=True) as second,
-    ):
-        assert second.address() == first.address()
-
-
-async def test_connections_have_no_delay_and_are_not_inherited():
-    handler = Accepted()
-    async with serve(handler) as server, client_of(server):
-        ws = await handler.get()
-        sock = ws.get_extra_info("socket")
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert fcntl.fcntl(sock.fileno(), fcntl.F_GETFD) & fcntl.FD_CLOEXEC
-        for listening in server.sockets:
-            assert not os.get_inheritable(listening.fileno())
 
 
 # --- Its life ---------------------------------------------------------------------------------
@@ -238,6 +144,37 @@ def test_a_handler_that_cannot_be_called_is_refused(handler):
         serve(handler)
 
 
+# --- Logs -------------------------------------------------------------------------------------
+
+
+async def test_the_life_of_connections_is_logged_for_debugging_only(caplog):
+    with caplog.at_level(logging.DEBUG, "wsfast"):
+        async with serve() as server:
+            await round_trip(uri_of(server))
+            uri = uri_of(server)
+            with pytest.raises(wsfast.NetworkError):
+                await server.close()
+                await round_trip(uri)
+    ended = "connection closed: sent 1000 (OK); then received 1000 (OK)"
+    client = [record for record in caplog.records if record.name == "wsfast.client"]
+    assert [record.getMessage() for record in client] == [f"connected to {uri}", ended]
+    assert {record.levelno for record in client} == {logging.DEBUG}
+    ended = "connection closed: received 1000 (OK); then sent 1000 (OK)"
+    assert ("wsfast.server", logging.DEBUG, ended) in caplog.record_tuples
+
+
+async def test_a_client_that_breaks_the_protocol_is_one_line(caplog):
+    with caplog.at_level(logging.INFO, "wsfast"):
+        async with serve() as server, client_of(server) as peer:
+            peer.send(TEXT, "x", rsv=4)
+            assert (await peer.closed())[0] == 1002
+            await peer.wait_closed()
+            await until(lambda: "failed" in caplog.text)
+    assert [record.getMessage() for record in caplog.records[1:2]] == [
+        "connection failed: Invalid WebSocket frame: RSV1 must be clear"
+    ]
+
+
 # --- Connections ------------------------------------------------------------------------------
 
 
@@ -290,276 +227,6 @@ async def test_max_connections_holds_for_handshakes_that_run_at_once():
         go.set()
         statuses = [(await peer.head()).status for peer in (one, two)]
         assert sorted(statuses) == [101, 503]
-
-
-# --- Subprotocols -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("offered", "selected"),
-    [
-        ("chat", "chat"),
-        ("superchat, chat", "superchat"),
-        ("chat, superchat", "superchat"),
-        ("CHAT", None),
-        ("other", None),
-        (None, None),
-    ],
-)
-async def test_the_servers_order_chooses_the_subprotocol(offered, selected):
-    handler = Accepted()
-    headers = {} if offered is None else {"Sec-WebSocket-Protocol": offered}
-    async with (
-        serve(handler, subprotocols=["superchat", "chat"]) as server,
-        raw_client(server, request(**headers)) as peer,
-    ):
-        assert (await peer.head()).headers.get("sec-websocket-protocol") == selected
-        assert (await handler.get()).subprotocol == selected
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_select_subprotocol_chooses(is_async):
-    seen = []
-
-    def select(ws, offered):
-        seen.append((ws.path, offered))
-        return offered[-1]
-
-    async def select_async(ws, offered):
-        await asyncio.sleep(0)
-        return select(ws, offered)
-
-    async with (
-        serve(select_subprotocol=select_async if is_async else select) as server,
-        client_of(server, "/x", sec_websocket_protocol="a, b"),
-    ):
-        pass
-    assert seen == [("/x", ["a", "b"])]
-
-
-async def test_select_subprotocol_cannot_choose_what_the_client_did_not_offer(caplog):
-    async with serve(select_subprotocol=lambda ws, offered: "mine") as server:
-        head, body = await exchange(server, request(sec_websocket_protocol="a"))
-    assert head.status == 500
-    assert "mine" not in body
-    assert "chose 'mine', which the client did not offer" in caplog.text
-
-
-# --- Hooks of the handshake -------------------------------------------------------------------
-
-
-def teapot(ws, request):
-    return wsfast.Response(418, "I'm a teapot", wsfast.Headers({"X-Tea": "green"}), b"tea\n")
-
-
-async def wait_and_teapot(ws, request):
-    await asyncio.sleep(0)
-    return teapot(ws, request)
-
-
-@pytest.mark.parametrize("process_request", [teapot, wait_and_teapot])
-async def test_process_request_answers_in_plain_http(process_request):
-    async with serve(process_request=process_request) as server:
-        head, body = await exchange(server, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert head.line == "HTTP/1.1 418 I'm a teapot"
-    assert parsedate_to_datetime(head.headers.pop("date"))
-    assert head.headers == {"x-tea": "green", "connection": "close", "content-length": "4"}
-    assert body == "tea\n"
-
-
-async def test_process_request_sees_the_connection_and_lets_it_pass():
-    seen = {}
-
-    def process_request(ws, request):
-        ws.user = request.headers["X-User"]
-        seen.update(state=ws.state, peer=ws.remote_address, path=ws.path, response=ws.response)
-
-    handler = Accepted()
-    async with (
-        serve(handler, process_request=process_request) as server,
-        client_of(server, "/x", x_user="me") as peer,
-    ):
-        ws = await handler.get()
-        assert ws.user == "me"
-        assert seen == {
-            "state": wsfast.State.CONNECTING,
-            "peer": peer.socket.getsockname(),
-            "path": "/x",
-            "response": None,
-        }
-
-
-def add_header(ws, request, response):
-    response.headers["Set-Cookie"] = "a=1"
-    response.headers["Set-Cookie"] = "b=2"
-
-
-def replace(ws, request, response):
-    return wsfast.Response(403, "No", wsfast.Headers(), b"no\n")
-
-
-async def replace_later(ws, request, response):
-    await asyncio.sleep(0)
-    return replace(ws, request, response)
-
-
-async def test_process_response_may_change_the_response():
-    handler = Accepted()
-    async with (
-        serve(handler, process_response=add_header) as server,
-        wsfast.connect(uri_of(server)) as ws,
-    ):
-        assert ws.response.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
-        assert (await handler.get()).response.headers == ws.response.headers
-
-
-@pytest.mark.parametrize("process_response", [replace, replace_later])
-async def test_process_response_may_refuse(process_response):
-    handler = Accepted()
-    async with serve(handler, process_response=process_response) as server:
-        head, body = await exchange(server, request())
-    assert (head.status, body) == (403, "no\n")
-    assert handler.connections.empty()
-
-
-def unauthorized():
-    return wsfast.Response(407, "Pay first", wsfast.Headers(), b"")
-
-
-@pytest.mark.parametrize(
-    ("verdict", "status", "text"),
-    [
-        (True, 101, ""),
-        (False, 401, "The server refused the client.\n"),
-        (unauthorized(), 407, ""),
-    ],
-)
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_verify_client_decides(verdict, status, text, is_async):
-    seen = []
-
-    def verify(info):
-        seen.append((info.origin, info.request.path, info.secure))
-        return verdict
-
-    async def verify_later(info):
-        await asyncio.sleep(0)
-        return verify(info)
-
-    async with (
-        serve(verify_client=verify_later if is_async else verify) as server,
-        raw_client(server, request("/x", origin="https://a")) as peer,
-    ):
-        head = await peer.head()
-        assert head.status == status
-        if status != 101:
-            assert (await peer.rest()).decode() == text
-    assert seen == [("https://a", "/x", False)]
-
-
-def fail(*arguments):
-    raise RuntimeError("the database password is hunter2")
-
-
-async def fail_later(*arguments):
-    await asyncio.sleep(0)
-    fail()
-
-
-@pytest.mark.parametrize("failing", [fail, fail_later])
-@pytest.mark.parametrize(
-    "hook", ["process_request", "verify_client", "select_subprotocol", "process_response"]
-)
-async def test_a_hook_that_raises_is_answered_with_500_and_logged(hook, failing, caplog):
-    async with serve(**{hook: failing}) as server:
-        head, body = await exchange(server, request())
-    assert head.status == 500
-    assert body == "Failed to open a WebSocket connection: the server has an internal error.\n"
-    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.getMessage() == "opening handshake failed"
-    assert "hunter2" in caplog.text
-
-
-@pytest.mark.parametrize("verdict", [None, 1, "yes", wait_and_teapot])
-async def test_verify_client_must_decide_by_a_bool(verdict, caplog):
-    """What is only true, as a function that was not called, must not let everybody in."""
-    async with serve(verify_client=lambda info: verdict) as server:
-        head, _ = await exchange(server, request())
-    assert head.status == 500
-    assert "verify_client must return a bool or a Response" in caplog.text
-
-
-@pytest.mark.parametrize("hook", ["process_request", "process_response"])
-async def test_a_hook_that_returns_something_else_is_answered_with_500(hook, caplog):
-    async with serve(**{hook: lambda *arguments: (200, "OK")}) as server:
-        head, _ = await exchange(server, request())
-    assert head.status == 500
-    assert f"{hook} must return a Response or None, not (200, 'OK')" in caplog.text
-
-
-async def test_what_a_client_sends_while_a_hook_is_awaited_comes_through_in_order():
-    handler = Accepted()
-    go = asyncio.Event()
-
-    async def process_request(ws, request):
-        await go.wait()
-
-    async with (
-        serve(echo, process_request=process_request) as server,
-        raw_client(server, request()) as peer,
-    ):
-        peer.send(TEXT, "one")
-        await until(lambda: server._handshakes)
-        await asyncio.sleep(0)
-        peer.send(TEXT, "two")
-        await peer.writer.drain()
-        go.set()
-        assert (await peer.head()).status == 101
-        assert [(await peer.frame()).payload for _ in range(2)] == [b"one", b"two"]
-    assert handler.connections.empty()
-
-
-async def test_messages_that_came_during_a_hook_are_held_back_like_any_others():
-    """The queue is full of what came with the request: reading must not go on."""
-    handler = Accepted()
-
-    async def process_request(ws, request):
-        await asyncio.sleep(0)
-
-    glued = b"".join(frame(TEXT, "x" * 100, mask=b"abcd") for _ in range(40))
-    async with (
-        serve(handler, process_request=process_request, max_queue=4) as server,
-        raw_client(server, request() + glued) as peer,
-    ):
-        assert (await peer.head()).status == 101
-        ws = await handler.get()
-        await until(lambda: not ws.is_reading)
-        received = ws.stats.wire_bytes_received
-        for _ in range(20):
-            peer.write(glued)
-            await asyncio.sleep(0.001)
-        assert ws.stats.wire_bytes_received == received
-        for _ in range(40 * 21):
-            assert await ws.recv() == "x" * 100
-
-
-async def test_a_hook_is_cancelled_when_its_client_is_given_up():
-    cancelled = asyncio.Event()
-
-    async def process_request(ws, request):
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    async with (
-        serve(process_request=process_request, open_timeout=0.1) as server,
-        raw_client(server, request()) as peer,
-    ):
-        assert await peer.rest() == b""
-        async with asyncio.timeout(PATIENCE):
-            await cancelled.wait()
 
 
 # --- Event style ------------------------------------------------------------------------------

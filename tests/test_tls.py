@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import warnings
 
 import pytest
 import trustme
@@ -290,6 +291,57 @@ async def test_a_server_that_resets_the_tls_handshake_is_econnreset():
 
 
 # --- Behaviour through TLS --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_both_versions_of_tls_work_from_end_to_end(version, side, identity, ca, files):
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(files["all"])
+    client_context = ssl.create_default_context(cadata=ca.decode())
+    context = client_context if side == "client" else server_context
+    context.minimum_version = context.maximum_version = version
+    async with serve(ssl=server_context) as server:
+        async with wsfast.connect(uri_of(server), ssl=client_context) as ws:
+            for data in "hello", bytes(300_000):
+                await ws.send(data)
+                assert await ws.recv() == data
+            name = ws.get_extra_info("ssl_object").version()
+            assert name == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
+        assert ws.was_clean
+
+
+async def test_a_client_of_tls_1_1_is_refused(identity, ca):
+    context = ssl.create_default_context(cadata=ca.decode())
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with serve(**identity) as server:
+        await refused(uri_of(server), ssl=context)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_tls_records_may_come_in_pieces_of_any_size(size, identity, ca):
+    async def relay(reader, writer):
+        there = await asyncio.open_connection(*server.address())
+        await asyncio.gather(forward(reader, there[1]), forward(there[0], writer))
+
+    async def forward(reader, writer):
+        while data := await reader.read(2**16):
+            for start in range(0, len(data), size):
+                writer.write(data[start : start + size])
+                await asyncio.sleep(0)
+        writer.close()
+
+    async with serve(**identity) as server:
+        between = await asyncio.start_server(relay, "127.0.0.1", 0)
+        uri = "wss://{}:{}/".format(*between.sockets[0].getsockname())
+        for data in "hello", bytes(5000):
+            await round_trip(uri, data, ca=ca)
+        between.close()
+        await until(lambda: not server.connections)
 
 
 async def test_the_closing_handshake_goes_through_tls(identity, ca):

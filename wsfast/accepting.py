@@ -54,6 +54,7 @@ class ServerHandshake:
         "_deadline",
         "_driver",
         "_head",
+        "_paused",
         "_reader",
         "_request",
         "_rest",
@@ -71,6 +72,7 @@ class ServerHandshake:
         self._rest = b""
         self._ws: WebSocket | None = None
         self._task: asyncio.Task[None] | None = None  # while a hook is awaited
+        self._paused = False
         self._started = False
         self._answered = False
         timeout = server.options.open_timeout
@@ -103,7 +105,10 @@ class ServerHandshake:
         awaitable = self._advance(steps, None)
         if awaitable is not None:
             self._driver.pause(self)
-            self._task = self._server._start_task(self._await(steps, awaitable))
+            self._paused = True
+            task = self._server._start_task(self._await(steps, awaitable))
+            if not self._answered:  # as an eager task may have done
+                self._task = task
 
     def eof(self) -> bool:
         return False
@@ -114,6 +119,8 @@ class ServerHandshake:
     def lost(self, error: BaseException | None) -> None:
         self._answered = True
         self._end_hook()
+        if self._ws is not None:
+            self._ws.lost(error)  # a hook may have given it to somebody who waits for its end
         self._server.handshake_ended(self)
 
     def tick(self, now: float) -> None:
@@ -168,7 +175,6 @@ class ServerHandshake:
         if task is not None:
             # Not before it begins: what the hook returned would never be awaited.
             self._server.loop.call_soon(task.cancel)
-            self._driver.resume(self)
 
     def _steps(self, request: Request) -> Steps:
         """The checks, in the order of DESIGN section 5; returns the response."""
@@ -246,9 +252,9 @@ class ServerHandshake:
     def _answer(self, response: Response | bytes) -> None:
         if self._answered:
             return  # the client is gone
-        if self._task is not None:
+        self._task = None
+        if self._paused:
             # Before the first frames, which may fill the queue and stop reading.
-            self._task = None
             self._driver.resume(self)
         server = self._server
         answer: bytes
@@ -293,8 +299,10 @@ class ServerHandshake:
         self._answered = True
         self._reader = None
         timeout = self._server.options.close_timeout
-        self._deadline = monotonic() + (LINGER if timeout is None else min(timeout, LINGER))
         self._driver.write(self, (answer,))
+        if not self._driver.get_extra_info(self, "buffered"):
+            timeout = LINGER if timeout is None else min(timeout, LINGER)
+        self._deadline = float("inf") if timeout is None else monotonic() + timeout
         self._driver.shutdown_write(self)
 
 

@@ -260,6 +260,17 @@ def checked_headers(headers: HeadersLike | None) -> Headers:
     return Headers(pairs)
 
 
+def releaser(clients: Clients, logger: LoggerLike) -> Callable[[WebSocket], None]:
+    """What is called with a connection at its end."""
+
+    def release(websocket: WebSocket) -> None:
+        clients.discard(websocket)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("connection closed: %s", websocket.closed_error())
+
+    return release
+
+
 class ClientHandshake:
     """The opening handshake of one connection: the driver's target before the WebSocket is."""
 
@@ -340,7 +351,7 @@ class ClientHandshake:
             self._loop,
             client=True,
             request=self._request,
-            release=clients.discard,
+            release=releaser(clients, config.logger),
             url=str(config.uri),
             generate_mask=config.generate_mask,
         )
@@ -349,6 +360,7 @@ class ClientHandshake:
         self.driver.target = websocket
         websocket.opened()
         clients.add(websocket)
+        config.logger.debug("connected to %s", websocket.url)
         self.done.set_result(websocket)
         if rest:
             websocket.receive_soon(bytes(rest))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
 from .events import EventSource
-from .exceptions import ConcurrencyError, KeepaliveTimeout
+from .exceptions import ConcurrencyError, InvalidState, KeepaliveTimeout
 from .frames import Close, Opcode, State, check_close
 from .outbox import Outbox, as_part, read_parts
 from .protocol.http import parse_request
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Statistics", "WebSocket"]
 
 MAX_PENDING_PINGS = 1024
+
+NOT_OPEN = "the opening handshake is not done; return a Response to refuse the client"
 
 
 class Statistics(NamedTuple):
@@ -380,6 +382,9 @@ class WebSocket(EventSource, Connection):
         """
         if threading.get_ident() != self._thread:
             return Deferred(self.close, code, reason)
+        if self.state is State.CONNECTING:
+            check_close(code, reason)
+            return Failed(self, InvalidState(NOT_OPEN))
         if self.outbox is not None:
             check_close(code, reason)
             self.outbox.give_up("close during fragmented message")
@@ -454,6 +459,12 @@ class WebSocket(EventSource, Connection):
             self.outbox.stop()
         if self.options.close_timeout is not None:
             self._close_deadline = monotonic() + self.options.close_timeout
+
+    def closed_error(self) -> Exception:
+        error = Connection.closed_error(self)
+        if self.state is State.CONNECTING:
+            error.__cause__ = InvalidState(NOT_OPEN)
+        return error
 
     def on_closed(self) -> None:
         self._release(self)

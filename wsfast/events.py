@@ -46,17 +46,19 @@ class EventSource:
             TypeError: the listener cannot be called, or is a coroutine function where the event
                 takes none.
         """
+        self._check_event(event)  # here, in case that it is a function: `@ws.on` without its event
         if listener is None:
             return lambda function: self._add_listener(event, function, function)
         return self._add_listener(event, listener, listener)
 
     def once(self, event: str, listener: Callable[..., Any] | None = None) -> Any:
         """Like `on`, but only for the next time."""
+        self._check_event(event)
         if listener is None:
             return lambda function: self.once(event, function)
 
         def call_once(*arguments: Any) -> Any:
-            self.off(event, listener)
+            self.off(event, call_once)
             return listener(*arguments)
 
         call_once.__wrapped__ = listener  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ._backend import valid_utf8
 from .awaitables import Operation
 from .exceptions import SendFailed
+from .frames import State
 
 if TYPE_CHECKING:
     from .connection import WebSocket
@@ -127,6 +128,8 @@ class Outbox:
         if self._task is None:
             self._task = self.connection.loop.create_task(self._run())
             self._task.add_done_callback(self._end)
+            if self.connection.state is not State.OPEN:  # an eager task has begun already
+                self.stop()
         return job
 
     def give_up(self, reason: str) -> None:

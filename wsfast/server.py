@@ -15,7 +15,7 @@ from .accepting import SERVER_CLOSING, ClientInfo, ServerHandshake
 from .awaitables import Completion
 from .connection import WebSocket
 from .events import EventSource
-from .exceptions import ConnectionClosed
+from .exceptions import ConnectionClosed, ProtocolError
 from .frames import State, check_close
 from .listening import listening_sockets, unix_socket
 from .options import (
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["ClientInfo", "WebSocketServer", "serve"]
 
 logger = logging.getLogger("wsfast.server")
+
+# asyncio accepts as many connections in a row as the backlog is long, and when the process has no
+# more files it reports as many errors.
+ACCEPTS = 16
 
 Handler = Callable[[WebSocket], Awaitable[None]]
 
@@ -222,13 +226,15 @@ class WebSocketServer(EventSource):
                 self.options.write_limit,
                 self.ssl,
             )
-        options: dict[str, Any] = {"ssl": self.ssl, "backlog": self._backlog}
+        options: dict[str, Any] = {"ssl": self.ssl, "backlog": min(self._backlog, ACCEPTS)}
         if self.ssl is not None:
             options["ssl_handshake_timeout"] = self.options.open_timeout
             options["ssl_shutdown_timeout"] = self.options.close_timeout
         unix = sock.family == getattr(socket, "AF_UNIX", None)
         create = self.loop.create_unix_server if unix else self.loop.create_server
-        return await create(self._make_driver, sock=sock, **options)
+        server = await create(self._make_driver, sock=sock, **options)
+        sock.listen(self._backlog)
+        return server
 
     def _accept_failed(self, error: OSError) -> None:
         """No connection can be accepted for a moment."""
@@ -395,7 +401,9 @@ class WebSocketServer(EventSource):
         """Let go of a connection."""
         self._open.discard(websocket)
         self._note_end()
-        if self.logger.isEnabledFor(logging.DEBUG):
+        if isinstance(websocket.error, ProtocolError):
+            self.logger.info("connection failed: %s", websocket.error)
+        elif self.logger.isEnabledFor(logging.DEBUG):
             self.logger.debug(
                 "connection closed: %s", websocket.closed_error(), extra={"websocket": websocket}
             )

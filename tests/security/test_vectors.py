@@ -417,7 +417,7 @@ async def test_cve_2025_47287_a_bad_client_costs_one_line_and_no_traceback(caplo
             peer.write(b"\xff" * 1000)
             assert (await peer.closed())[0] == 1002
     lines = [record for record in caplog.records if record.levelno == logging.INFO]
-    assert len(lines) == 5 + 3  # and those about listening and closing
+    assert len(lines) == 6 + 3  # and those about listening and closing
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert all(len(record.getMessage()) < 200 for record in caplog.records)
     assert not any(record.exc_info for record in caplog.records)
