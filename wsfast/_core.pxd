@@ -13,7 +13,7 @@ cdef class Receive(Waiter):
     cdef Connection connection
     cdef object decode
     cdef bint iterating
-    cdef bint fragment
+    cdef int unit
 
 
 cdef class Drain(Waiter):

@@ -107,6 +107,9 @@ class Connection(Protocol):
     def recv_fragment(self) -> Operation[tuple[int, Any, bool]]:
         """Receive the next frame of a message: opcode, data and fin."""
 
+    def recv_batch(self, decode: bool | None = None) -> Operation[list[Any]]:
+        """Receive all messages that wait, at least one. See `WebSocket.recv_batch`."""
+
     def __aiter__(self) -> Connection: ...
     def __anext__(self) -> Operation[Any]: ...
     def send(

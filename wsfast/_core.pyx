@@ -49,6 +49,12 @@ cdef enum:
     TURN_MESSAGES = 256
     TURN_BYTES = 1048576
 
+# What a Receive takes.
+cdef enum:
+    MESSAGE
+    FRAGMENT
+    BATCH
+
 # Sends that follow each other within this time, in seconds, leave together.
 cdef double CORK_WINDOW = 100e-6
 cdef enum:
@@ -384,16 +390,21 @@ cdef class Connection(Protocol):
     def recv(self, decode=None):
         if PyThread_get_thread_ident() != self.thread:
             return Deferred(self.recv, decode)
-        return new_receive(self, decode, False, False)
+        return new_receive(self, decode, False, MESSAGE)
 
     def recv_fragment(self):
-        return new_receive(self, None, False, True)
+        return new_receive(self, None, False, FRAGMENT)
+
+    def recv_batch(self, decode=None):
+        if PyThread_get_thread_ident() != self.thread:
+            return Deferred(self.recv_batch, decode)
+        return new_receive(self, decode, False, BATCH)
 
     def __aiter__(self):
         return self
 
     def __anext__(self):
-        return new_receive(self, None, True, False)
+        return new_receive(self, None, True, MESSAGE)
 
     cdef int taken(self) except -1:
         if self.stopped & QUEUE_FULL and self.queue.count <= self.max_queue // 4:
@@ -657,15 +668,19 @@ cdef class Receive(Waiter):
     cdef bint poll(self) except -1:
         cdef Connection connection = self.connection
         if connection.queue.count:
-            if self.fragment:
-                message = connection.queue.take_fragment()
+            if self.unit == FRAGMENT:
+                result = connection.queue.take_fragment()
             else:
-                message = connection.queue.take_message()
-            if message is not None:
+                result = connection.queue.take_message()
+            if result is not None:
+                if self.unit == BATCH:
+                    result = [result]
+                    while (message := connection.queue.take_message()) is not None:
+                        result.append(message)
                 connection.taken()
                 if self.decode is not None:
-                    message = convert(message, self.decode)
-                raise StopIteration(message)
+                    result = convert(result, self.decode)
+                raise StopIteration(result)
         if connection.discarding:
             error = connection.closed_error()
             if self.iterating and isinstance(error, ConnectionClosedOK):
@@ -702,13 +717,13 @@ cdef class Drain(Waiter):
         return 0
 
 
-cdef Receive new_receive(Connection connection, object decode, bint iterating, bint fragment):
+cdef Receive new_receive(Connection connection, object decode, bint iterating, int unit):
     cdef Receive receive = Receive.__new__(Receive)
     receive.connection = connection
     receive.loop = connection.loop
     receive.decode = decode
     receive.iterating = iterating
-    receive.fragment = fragment
+    receive.unit = unit
     return receive
 
 
@@ -720,7 +735,9 @@ cdef Drain new_drain(Connection connection):
 
 
 cdef object convert(object message, object decode):
-    """The message as str or as bytes, as asked for."""
+    """The message, or each of a batch, as str or as bytes, as asked for."""
+    if type(message) is list:
+        return [convert(item, decode) for item in message]
     if decode:
         return message if isinstance(message, str) else message.decode()
     return message.encode() if isinstance(message, str) else message

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
 from .events import EventSource
-from .exceptions import ConcurrencyError, InvalidState, KeepaliveTimeout
+from .exceptions import (
+    ConcurrencyError,
+    ConnectionClosedOK,
+    InvalidState,
+    KeepaliveTimeout,
+)
 from .frames import Close, Opcode, State, check_close
 from .outbox import Outbox, as_part, read_parts
 from .protocol.http import parse_request
@@ -341,6 +346,23 @@ class WebSocket(EventSource, Connection):
         return self.drain()
 
     # Receiving
+
+    if TYPE_CHECKING:
+
+        def recv_batch(self, decode: bool | None = None) -> Operation[list[Data]]:
+            """Receive all messages that wait, or the next if there is none.
+
+            For feeds: a task that wakes once for a burst does a fraction of the work. Otherwise it
+            is like `recv`.
+            """
+
+    async def batches(self) -> AsyncIterator[list[Data]]:
+        """Iterate over lists of messages, as `recv_batch` returns them, until the end."""
+        try:
+            while True:
+                yield await self.recv_batch()
+        except ConnectionClosedOK:
+            return
 
     async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[Data]:
         """Receive the next message frame by frame.

@@ -40,6 +40,9 @@ TURN_OVER = 8
 TURN_MESSAGES = 256
 TURN_BYTES = 2**20
 
+# What a Receive takes.
+MESSAGE, FRAGMENT, BATCH = range(3)
+
 # Sends that follow each other within this time, in seconds, leave together.
 CORK_WINDOW = 100e-6
 CORK_SIZE = 65536
@@ -354,17 +357,23 @@ class Connection(Protocol):
         """Receive the next message."""
         if threading.get_ident() != self._thread:
             return Deferred(self.recv, decode)
-        return Receive(self, decode, False, False)
+        return Receive(self, decode, False, MESSAGE)
 
     def recv_fragment(self) -> Any:
         """Receive the next frame of a message, as (opcode, data, fin)."""
-        return Receive(self, None, False, True)
+        return Receive(self, None, False, FRAGMENT)
+
+    def recv_batch(self, decode: bool | None = None) -> Any:
+        """Receive all messages that wait, at least one."""
+        if threading.get_ident() != self._thread:
+            return Deferred(self.recv_batch, decode)
+        return Receive(self, decode, False, BATCH)
 
     def __aiter__(self) -> Connection:
         return self
 
     def __anext__(self) -> Any:
-        return Receive(self, None, True, False)
+        return Receive(self, None, True, MESSAGE)
 
     def _taken(self) -> None:
         if self._stopped & QUEUE_FULL:
@@ -536,16 +545,16 @@ class Cork:
 class Receive(Waiter):
     """The awaitable of `recv`."""
 
-    __slots__ = ("_connection", "_decode", "_fragment", "_iterating")
+    __slots__ = ("_connection", "_decode", "_iterating", "_unit")
 
     def __init__(
-        self, connection: Connection, decode: bool | None, iterating: bool, fragment: bool
+        self, connection: Connection, decode: bool | None, iterating: bool, unit: int
     ) -> None:
         Waiter.__init__(self, connection.loop)
         self._connection = connection
         self._decode = decode
         self._iterating = iterating
-        self._fragment = fragment
+        self._unit = unit
 
     def begin(self) -> None:
         connection = self._connection
@@ -559,15 +568,20 @@ class Receive(Waiter):
     def poll(self) -> bool:
         connection = self._connection
         if connection._queue:
-            if self._fragment:
-                message = connection._queue.take_fragment()
+            queue = connection._queue
+            if self._unit == FRAGMENT:
+                result = queue.take_fragment()
             else:
-                message = connection._queue.take_message()
-            if message is not None:
+                result = queue.take_message()
+            if result is not None:
+                if self._unit == BATCH:
+                    result = [result]
+                    while (message := queue.take_message()) is not None:
+                        result.append(message)
                 connection._taken()
                 if self._decode is not None:
-                    message = convert(message, self._decode)
-                raise StopIteration(message)
+                    result = convert(result, self._decode)
+                raise StopIteration(result)
         if connection._discarding:
             error = connection.closed_error()
             if self._iterating and isinstance(error, ConnectionClosedOK):
@@ -608,7 +622,9 @@ class Drain(Waiter):
 
 
 def convert(message: Any, decode: bool) -> Any:
-    """The message as str or as bytes, as asked for."""
+    """The message, or each of a batch, as str or as bytes, as asked for."""
+    if type(message) is list:
+        return [convert(item, decode) for item in message]
     if decode:
         return message if isinstance(message, str) else message.decode()
     return message.encode() if isinstance(message, str) else message
