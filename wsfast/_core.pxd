@@ -63,6 +63,8 @@ cdef class Connection(Protocol):
     cdef int update_reading(self) except -1
     cdef int stop(self, int reason) except -1
     cdef int go_on(self, int reason) except -1
+    cdef int call_listener(self, object message, bint binary) except -1
+    cdef int listener_raised(self) except -1
     cdef int count_for_turn(self, size_t size) noexcept
     cdef int deliver_queue(self) except -1
     cdef int taken(self) except -1

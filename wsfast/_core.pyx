@@ -12,6 +12,8 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
@@ -33,6 +35,18 @@ from .exceptions import (
     WriteBufferFull,
 )
 from .frames import State
+
+cdef extern from *:
+    """
+    /* For what is called without Cython's check: its exception is set, and to be raised. */
+    static inline int raise_what_is_set(void) { return -1; }
+    """
+    int raise_what_is_set() except -1
+
+cdef extern from "Python.h":
+    PyObject* PyObject_Vectorcall(
+        object function, PyObject* const* arguments, size_t count, PyObject* names
+    )
 
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
@@ -303,18 +317,11 @@ cdef class Connection(Protocol):
 
     cdef int deliver(self, int opcode, object data, bint fin) except -1:
         """Hand a message to the listener or put it into the queue."""
-        self.count_for_turn(len(data))
+        self.count_for_turn(len(<str> data) if type(data) is str else len(<bytes> data))
         if self.ignore_messages:
             return 0
-        listener = self.message_listener
-        if listener is not None and not self.queue.count:
-            try:
-                listener(data, opcode != TEXT)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                self.listener_failed(error)
-            return 0
+        if self.message_listener is not None and not self.queue.count:
+            return self.call_listener(data, opcode != TEXT)
         if (
             self.close_sent is not None
             and self.max_queue >= 0
@@ -331,6 +338,29 @@ cdef class Connection(Protocol):
         self.queue.append(data)
         return 0
 
+    cdef int call_listener(self, object message, bint binary) except -1:
+        cdef PyObject* arguments[2]
+        cdef PyObject* result
+        cdef object is_binary = binary
+        listener = self.message_listener  # which may be replaced while it runs
+        arguments[0] = <PyObject*> message
+        arguments[1] = <PyObject*> is_binary
+        result = PyObject_Vectorcall(listener, arguments, 2, NULL)
+        if result is NULL:
+            return self.listener_raised()
+        Py_DECREF(<object> result)
+        return 0
+
+    cdef int listener_raised(self) except -1:
+        """Tell what the exception was that is set now. Entering a `try` only here is quicker."""
+        try:
+            raise_what_is_set()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.listener_failed(error)
+        return 0
+
     cdef int count_for_turn(self, size_t size) noexcept:
         self.turn_messages += 1
         self.turn_bytes += size
@@ -344,12 +374,7 @@ cdef class Connection(Protocol):
             message = self.queue.take_message()
             if message is None:
                 return 0
-            try:
-                self.message_listener(message, not isinstance(message, str))
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                self.listener_failed(error)
+            self.call_listener(message, not isinstance(message, str))
         self.stopped &= ~QUEUE_FULL
         return 0
 
@@ -420,12 +445,15 @@ cdef class Connection(Protocol):
             return self.send_other(data, binary, bool(fin))
         if self.outbox is not None:
             return self.outbox.put(data, binary, bool(fin))
-        try:
+        if self.ready_state == OPEN and not self.sending:
             self.send_message(data, binary, fin)
-        except ConnectionClosed:
-            return Failed(self, self.closed_error)
-        except ConcurrencyError as error:
-            return Failed(self, error)
+        else:
+            try:
+                self.send_message(data, binary, fin)
+            except ConnectionClosed:
+                return Failed(self, self.closed_error)
+            except ConcurrencyError as error:
+                return Failed(self, error)
         if self.blocked:
             return new_drain(self)
         return SENT

@@ -1,3 +1,4 @@
+cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -16,6 +17,7 @@ cdef enum:
     MAX_HEADER = 14
 
 
+@cython.final
 cdef class FrameReader:
     cdef public bint fragments
     # Of what advance() handed out last.
@@ -62,9 +64,13 @@ cdef class FrameReader:
     cdef void lend(self, const uint8_t* data, size_t size) noexcept
     cdef int retain(self) except -1
     cdef bint advance(self) except -1
+    cdef bint read(self) except -1
     cdef const uint8_t* take(self, size_t n) noexcept
-    cdef int read_info(self) except -1
+    cdef const uint8_t* take_in_pieces(self, size_t n) noexcept
+    cdef int read_info(self, uint8_t first, uint8_t second) except -1
+    cdef int check_info(self, uint8_t first) except -1
     cdef int check_length(self) except -1
+    cdef int refuse_size(self) except -1
     cdef bint read_control(self) except -1
     cdef bint read_data(self) except -1
     cdef int store(self, size_t n) except -1

@@ -19,6 +19,7 @@
 # 4. The input is borrowed. Whoever lends it keeps it alive until advance() returned False, or
 #    calls retain().
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
@@ -28,7 +29,7 @@ from libc.string cimport memcpy
 
 from ._mask cimport read_key, rotate_key, utf8_feed, xor_copy, xor_copy_is_ascii, xor_in_place
 
-from .exceptions import PayloadTooBig, TooManyFragments, wire_error
+from .exceptions import PayloadTooBig, ProtocolError, TooManyFragments, wire_error
 from .frames import Close, is_close_code
 
 cdef extern from "Python.h":
@@ -57,6 +58,7 @@ cdef uint64_t limit(value):
     return UNLIMITED if value is None else value
 
 
+@cython.final
 cdef class FrameReader:
     def __init__(
         self,
@@ -100,6 +102,8 @@ cdef class FrameReader:
             return None
         data = self.data
         self.data = None
+        if isinstance(data, ProtocolError):
+            raise data
         return self.opcode, data, bool(self.fin)
 
     cdef void lend(self, const uint8_t* data, size_t size) noexcept:
@@ -116,108 +120,132 @@ cdef class FrameReader:
         return 0
 
     cdef bint advance(self) except -1:
-        """Read on until there is a message, or a frame, to hand out; False if the input ends."""
-        cdef const uint8_t* octets
-        cdef int i, length_size
+        """Read on until there is a message, or a frame, to hand out; False if the input ends.
+
+        Where there is an error to raise it is handed out, as the data of a close frame: the reader
+        has finished then, as after that.
+        """
+        if self.current == DELIVER and self.position == self.end:
+            self.source = None
+            return False
         try:
-            while True:
-                if self.current == INFO:
-                    octets = self.take(2)
-                    if octets is NULL:
-                        break
-                    self.header_size = 0
-                    self.frame_opcode = octets[0]
-                    self.length_7 = octets[1]
-                    self.read_info()
-
-                elif self.current == LENGTH:
-                    length_size = 2 if self.length_7 == 126 else 8
-                    octets = self.take(length_size)
-                    if octets is NULL:
-                        break
-                    self.header_size = 0
-                    self.length = 0
-                    for i in range(length_size):
-                        self.length = self.length << 8 | octets[i]
-                    if length_size == 8 and self.length >> 63:
-                        raise wire_error("WS_ERR_NEGATIVE_PAYLOAD_LENGTH")
-                    if self.length < (126 if length_size == 2 else 65536):
-                        raise wire_error("WS_ERR_NON_MINIMAL_PAYLOAD_LENGTH", self.length)
-                    self.check_length()
-
-                elif self.current == KEY:
-                    octets = self.take(4)
-                    if octets is NULL:
-                        break
-                    self.header_size = 0
-                    memcpy(&self.key, octets, 4)
-                    self.remaining = self.length
-                    self.current = CLOSE_PAYLOAD if self.frame_opcode == CLOSE else PAYLOAD
-
-                elif self.current == PAYLOAD:
-                    if self.frame_opcode >= CLOSE:
-                        if not self.read_control():
-                            break
-                        self.current = DELIVER
-                        return True
-                    if not self.read_data():
-                        break
-                    if self.message_opcode == TEXT and self.frame_fin and self.utf8.missing:
-                        raise wire_error("WS_ERR_INVALID_UTF8")
-                    if self.frame_fin or self.fragments:
-                        self.deliver()
-                        self.current = DELIVER
-                        return True
-                    self.current = INFO
-
-                elif self.current == CLOSE_PAYLOAD:
-                    if not self.read_control():
-                        break
-                    self.data = parse_close(self.data)
-                    self.current = FINISHED
-                    self.position = self.end
-                    return True
-
-                elif self.current == DELIVER:
-                    self.current = INFO
-
-                else:
-                    self.position = self.end
-                    break
-        except BaseException:
+            return self.read()
+        except BaseException as error:
             self.current = FINISHED
             self.position = self.end
             self.drop_buffer()
             self.control = None
             self.source = None
-            raise
+            if not isinstance(error, ProtocolError):
+                raise
+            self.opcode = CLOSE
+            self.data = error
+            return True
+
+    cdef bint read(self) except -1:
+        cdef const uint8_t* octets
+        cdef int i, length_size
+        while True:
+            if self.current == INFO or self.current == DELIVER:
+                self.current = INFO
+                octets = self.take(2)
+                if octets is NULL:
+                    break
+                self.read_info(octets[0], octets[1])
+
+            elif self.current == LENGTH:
+                length_size = 2 if self.length_7 == 126 else 8
+                octets = self.take(length_size)
+                if octets is NULL:
+                    break
+                self.length = 0
+                for i in range(length_size):
+                    self.length = self.length << 8 | octets[i]
+                if length_size == 8 and self.length >> 63:
+                    raise wire_error("WS_ERR_NEGATIVE_PAYLOAD_LENGTH")
+                if self.length < (126 if length_size == 2 else 65536):
+                    raise wire_error("WS_ERR_NON_MINIMAL_PAYLOAD_LENGTH", self.length)
+                self.check_length()
+
+            elif self.current == KEY:
+                octets = self.take(4)
+                if octets is NULL:
+                    break
+                memcpy(&self.key, octets, 4)
+                self.current = CLOSE_PAYLOAD if self.frame_opcode == CLOSE else PAYLOAD
+
+            elif self.current == PAYLOAD:
+                if self.frame_opcode >= CLOSE:
+                    if not self.read_control():
+                        break
+                    self.current = DELIVER
+                    return True
+                if not self.read_data():
+                    break
+                if self.message_opcode == TEXT and self.frame_fin and self.utf8.missing:
+                    raise wire_error("WS_ERR_INVALID_UTF8")
+                if self.frame_fin or self.fragments:
+                    self.deliver()
+                    self.current = DELIVER
+                    return True
+                self.current = INFO
+
+            elif self.current == CLOSE_PAYLOAD:
+                if not self.read_control():
+                    break
+                self.data = parse_close(self.data)
+                self.current = FINISHED
+                self.position = self.end
+                return True
+
+            else:
+                self.position = self.end
+                break
         self.source = None
         return False
 
-    cdef const uint8_t* take(self, size_t n) noexcept:
+    cdef inline const uint8_t* take(self, size_t n) noexcept:
         """The next n (at most 8) bytes of a header, or NULL and what there is of them is kept."""
-        cdef size_t available = self.end - self.position
         cdef const uint8_t* octets = self.position
-        if self.header_size == 0 and available >= n:
-            self.position += n
-            return octets
-        if available > n - self.header_size:
-            available = n - self.header_size
-        memcpy(self.header + self.header_size, octets, available)
+        if self.header_size or <size_t> (self.end - octets) < n:
+            return self.take_in_pieces(n)
+        self.position = octets + n
+        return octets
+
+    cdef const uint8_t* take_in_pieces(self, size_t n) noexcept:
+        cdef size_t available = min(<size_t> (self.end - self.position), n - self.header_size)
+        memcpy(self.header + self.header_size, self.position, available)
         self.header_size += <uint8_t> available
         self.position += available
-        return self.header if self.header_size == n else NULL
+        if self.header_size != n:
+            return NULL
+        self.header_size = 0
+        return self.header
 
-    cdef int read_info(self) except -1:
-        cdef uint8_t first = <uint8_t> self.frame_opcode
-        cdef uint8_t length_7 = self.length_7 & 0x7F
+    cdef inline int read_info(self, uint8_t first, uint8_t second) except -1:
         cdef int opcode = first & 0x0F
-        self.masked = self.length_7 >> 7
-        self.length_7 = length_7
+        self.masked = second >> 7
+        self.length_7 = second & 0x7F
         self.frame_fin = first >> 7
         self.frame_opcode = opcode
         self.frames_read += 1
+        if (
+            first & 0x70
+            or opcode > BINARY
+            or (opcode == CONT) != (self.message_opcode != 0)
+            or self.masked == self.client
+        ):
+            self.check_info(first)
+        if self.length_7 < 126:
+            self.length = self.length_7
+            self.check_length()
+        else:
+            self.current = LENGTH
+        return 0
 
+    cdef int check_info(self, uint8_t first) except -1:
+        """Refuse what is wrong with a frame that is not simply one of data."""
+        cdef int opcode = self.frame_opcode
         if first & 0x30:
             raise wire_error("WS_ERR_UNEXPECTED_RSV_2_3")
         if first & 0x40:
@@ -227,8 +255,8 @@ cdef class FrameReader:
         if opcode >= CLOSE:
             if not self.frame_fin:
                 raise wire_error("WS_ERR_EXPECTED_FIN")
-            if length_7 > 125 or opcode == CLOSE and length_7 == 1:
-                raise wire_error("WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH", length_7)
+            if self.length_7 > 125 or opcode == CLOSE and self.length_7 == 1:
+                raise wire_error("WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH", self.length_7)
         elif (opcode == CONT) != (self.message_opcode != 0):
             # A continuation of nothing, or a new message inside a fragmented one.
             raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
@@ -236,30 +264,20 @@ cdef class FrameReader:
             raise wire_error("WS_ERR_UNEXPECTED_MASK")
         if not self.masked and not self.client:
             raise wire_error("WS_ERR_EXPECTED_MASK")
-
-        if length_7 < 126:
-            self.length = length_7
-            self.check_length()
-        else:
-            self.current = LENGTH
         return 0
 
-    cdef int check_length(self) except -1:
+    cdef inline int check_length(self) except -1:
         """Refuse by size before the payload comes, then go on to the masking key or the payload."""
         if self.frame_opcode < CLOSE:
-            if self.length > self.max_frame_size:
-                raise PayloadTooBig(self.length, self.max_frame_size)
-            if self.length > self.max_size - self.message_size:
-                raise PayloadTooBig(
-                    (<object> self.message_size) + self.length,
-                    self.max_size,
-                    "Message" if self.message_opcode else "Frame",
-                )
+            if (
+                self.length > self.max_frame_size
+                or self.length > self.max_size - self.message_size
+                or self.message_fragments >= self.max_fragments
+            ):
+                self.refuse_size()
             if self.message_opcode == 0:
                 self.message_opcode = self.frame_opcode
             self.message_fragments += 1
-            if self.message_fragments > self.max_fragments:
-                raise TooManyFragments(self.max_fragments)
             self.message_size += self.length
             self.bytes_read += self.length
             if self.frame_opcode == CONT or not self.frame_fin:
@@ -271,6 +289,17 @@ cdef class FrameReader:
         else:
             self.current = CLOSE_PAYLOAD if self.frame_opcode == CLOSE else PAYLOAD
         return 0
+
+    cdef int refuse_size(self) except -1:
+        if self.length > self.max_frame_size:
+            raise PayloadTooBig(self.length, self.max_frame_size)
+        if self.length > self.max_size - self.message_size:
+            raise PayloadTooBig(
+                (<object> self.message_size) + self.length,
+                self.max_size,
+                "Message" if self.message_opcode else "Frame",
+            )
+        raise TooManyFragments(self.max_fragments)
 
     cdef bint read_control(self) except -1:
         """Read the payload of a control frame, at most 125 bytes; True when it is complete."""
@@ -292,7 +321,7 @@ cdef class FrameReader:
         self.control = None
         return True
 
-    cdef bint read_data(self) except -1:
+    cdef inline bint read_data(self) except -1:
         """Read the payload of a data frame into the message; True when it is complete."""
         cdef size_t n = self.end - self.position
         if n >= self.remaining:
@@ -388,7 +417,7 @@ cdef class FrameReader:
         self.stored = 0
         Py_XDECREF(buffer)
 
-    cdef int deliver(self) except -1:
+    cdef inline int deliver(self) except -1:
         """Hand out the message, or in fragment mode what came of it since the last time."""
         self.opcode = CONT if self.handed_out else self.message_opcode
         self.fin = self.frame_fin

@@ -29,6 +29,7 @@ cdef class Protocol:
     cdef readonly uint64_t wire_bytes_sent
 
     cdef FrameReader reader
+    cdef Py_ssize_t fragment_size  # 0 if messages are sent whole
     cdef object generate_mask
     cdef int ready_state
     cdef int sending  # the opcode of the outgoing message under way

@@ -19,7 +19,7 @@ from ._mask cimport next_masking_key, read_key, xor_copy
 from ._parser cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, FrameReader, write_header
 
 from ._mask import valid_utf8
-from .exceptions import ConcurrencyError, ProtocolError, connection_closed
+from .exceptions import ConcurrencyError, connection_closed
 from .frames import Close, State, check_close, is_close_code
 
 cdef extern from "Python.h":
@@ -34,6 +34,7 @@ cdef class Protocol:
         self.client = client
         self.ready_state = state
         self.generate_mask = generate_mask
+        self.fragment_size = options.fragment_size or 0
         self.reader = FrameReader(
             client=client,
             max_size=options.max_size,
@@ -179,26 +180,21 @@ cdef class Protocol:
         while not self.stopped and not self.discarding:
             item = self.postponed
             if item is None:
-                try:
-                    if not reader.advance():
-                        return 0
-                except ProtocolError as error:
-                    item = error
-                else:
-                    opcode = reader.opcode
-                    data = reader.data
-                    reader.data = None
-                    if opcode <= BINARY:
-                        if reader.fin:
-                            self.messages_received += 1
-                        self.deliver(opcode, data, reader.fin)
-                        continue
-                    if opcode != CLOSE:
-                        if opcode == PING and self.ready_state == OPEN:
-                            self.answer(data)
-                        self.on_control(opcode, data)
-                        continue
-                    item = data
+                if not reader.advance():
+                    return 0
+                opcode = reader.opcode
+                item = reader.data
+                reader.data = None
+                if opcode <= BINARY:
+                    if reader.fin:
+                        self.messages_received += 1
+                    self.deliver(opcode, item, reader.fin)
+                    continue
+                if opcode != CLOSE:
+                    if opcode == PING and self.ready_state == OPEN:
+                        self.answer(item)
+                    self.on_control(opcode, item)
+                    continue
             if not self.settled():
                 self.postponed = item
                 return 0
@@ -282,7 +278,6 @@ cdef class Protocol:
         cdef Py_ssize_t size
         cdef int opcode
         cdef int wire_opcode
-        cdef size_t fragment_size
         cdef bint text = PyUnicode_Check(data)
         if text:
             payload = <const uint8_t*> PyUnicode_AsUTF8AndSize(data, &size)
@@ -303,15 +298,13 @@ cdef class Protocol:
             if self.sending != opcode and (text or binary is not None):
                 raise ConcurrencyError("cannot send another message before the last fragment")
             wire_opcode = CONT
-        if self.options.fragment_size is not None:
-            fragment_size = self.options.fragment_size
-            while <size_t> size > fragment_size:
-                self.send_frame(wire_opcode, payload, fragment_size, False, None)
-                self.fragments_sent += 1
-                wire_opcode = CONT
-                payload += fragment_size
-                size -= fragment_size
-                owner = None
+        while self.fragment_size and size > self.fragment_size:
+            self.send_frame(wire_opcode, payload, self.fragment_size, False, None)
+            self.fragments_sent += 1
+            wire_opcode = CONT
+            payload += self.fragment_size
+            size -= self.fragment_size
+            owner = None
         if fin:
             self.messages_sent += 1
             self.sending = 0
