@@ -24,7 +24,7 @@ def test_it_is_a_coroutine_and_a_future_only_while_it_waits(backend):
     assert waiter.__await__() is waiter.__iter__() is waiter
     assert waiter.send(None) is waiter
     assert waiter._asyncio_future_blocking is True
-    assert waiter.get_loop() is connection.loop
+    assert asyncio.futures._get_loop(waiter) is connection.loop
     connection.received(MESSAGE)
     with pytest.raises(StopIteration) as caught:
         next(waiter)

@@ -34,6 +34,7 @@ cdef class Connection(Protocol):
     cdef Receive receiver
     cdef bint ignore_messages
     cdef bint dispatching
+    cdef bint outside_tasks  # while dispatching: whether no task runs, and one may be resumed
     cdef bint reading
     cdef size_t turn_messages
     cdef size_t turn_bytes
@@ -55,8 +56,8 @@ cdef class Connection(Protocol):
     cdef int cork_depth
     cdef bint flush_scheduled
 
-    cdef int turn(self, const uint8_t* data, size_t size) except -1
-    cdef int filled(self, size_t size) except -1
+    cdef int turn(self, const uint8_t* data, size_t size, bint outside_tasks) except -1
+    cdef int filled(self, size_t size, bint outside_tasks) except -1
     cdef bint has_rest(self) noexcept
     cdef int schedule_turn(self) except -1
     cdef int take_eof(self) except -1

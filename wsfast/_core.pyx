@@ -24,6 +24,8 @@ from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
 from ._queue cimport MessageQueue
 from ._waiter cimport Waiter
 
+from asyncio import current_task
+
 from ._waiter import SENT
 from .awaitables import Deferred, Failed
 from .exceptions import (
@@ -138,7 +140,7 @@ cdef class Connection(Protocol):
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self.turn(<const uint8_t*> view.buf, view.len)
+            self.turn(<const uint8_t*> view.buf, view.len, current_task(self.loop) is None)
         finally:
             PyBuffer_Release(&view)
 
@@ -169,7 +171,7 @@ cdef class Connection(Protocol):
             self.dispatching = True
             try:
                 for drain in drains:
-                    drain.wake(True)
+                    drain.wake(current_task(self.loop) is None)
             finally:
                 self.dispatching = nested
                 self.flush()
@@ -192,12 +194,12 @@ cdef class Connection(Protocol):
             self.error = NetworkError.wrap(error)
         self.end()
         if self.receiver is not None:
-            self.receiver.wake(self.dispatching)
+            self.receiver.wake(False)
         drains = self.drains
         if drains is not None:
             self.drains = None
             for drain in drains:
-                drain.wake(self.dispatching)
+                drain.wake(False)
 
     def tick(self, double now):
         if now >= self.deadline:
@@ -205,12 +207,14 @@ cdef class Connection(Protocol):
 
     # Reading
 
-    cdef int turn(self, const uint8_t* data, size_t size) except -1:
+    cdef int turn(self, const uint8_t* data, size_t size, bint outside_tasks) except -1:
         """Deal with input; then wake the waiting receiver, once; then send what was held."""
         cdef bint nested = self.dispatching
+        cdef bint nested_outside = self.outside_tasks
         if self.ready_state == CLOSED:
             return 0
         self.dispatching = True
+        self.outside_tasks = outside_tasks
         self.turn_messages = 0
         self.turn_bytes = 0
         try:
@@ -221,9 +225,10 @@ cdef class Connection(Protocol):
             elif not self.stopped:
                 self.process()
             if self.receiver is not None and (self.discarding or self.queue.count):
-                self.receiver.wake(self.dispatching)
+                self.receiver.wake(self.outside_tasks)
         finally:
             self.dispatching = nested
+            self.outside_tasks = nested_outside
             self.flush()
         if (
             self.max_queue >= 0
@@ -239,7 +244,7 @@ cdef class Connection(Protocol):
         self.update_reading()
         return 0
 
-    cdef int filled(self, size_t size) except -1:
+    cdef int filled(self, size_t size, bint outside_tasks) except -1:
         """A part of a large frame was read to where it will stay."""
         self.wire_bytes_received += size
         try:
@@ -247,7 +252,7 @@ cdef class Connection(Protocol):
         except ProtocolError as error:
             self.postponed = error
         if self.reader.remaining == 0 or self.postponed is not None:
-            return self.turn(NULL, 0)
+            return self.turn(NULL, 0, outside_tasks)
         return 0
 
     cdef bint has_rest(self) noexcept:
@@ -266,7 +271,7 @@ cdef class Connection(Protocol):
     def _next_turn(self):
         self.turn_scheduled = False
         self.stopped &= ~TURN_OVER
-        self.turn(NULL, 0)
+        self.turn(NULL, 0, current_task(self.loop) is None)
         if self.eof_received and self.ready_state != CLOSED and not self.has_rest():
             self.take_eof()
 
@@ -307,7 +312,7 @@ cdef class Connection(Protocol):
         """Wake the receiver before a close frame or an error is acted on."""
         if not self.queue.count or self.is_lost:
             return True
-        if self.receiver is not None and not self.receiver.wake(self.dispatching):
+        if self.receiver is not None and not self.receiver.wake(self.outside_tasks):
             # The receiver runs in the next pass of the loop, and we go on behind it.
             self.schedule_turn()
             return False
@@ -693,7 +698,7 @@ cdef class Receive(Waiter):
             raise ConcurrencyError("cannot call recv while a message listener is attached")
         return 0
 
-    cdef bint poll(self) except -1:
+    cdef object poll(self):
         cdef Connection connection = self.connection
         if connection.queue.count:
             if self.unit == FRAGMENT:
@@ -708,7 +713,7 @@ cdef class Receive(Waiter):
                 connection.taken()
                 if self.decode is not None:
                     result = convert(result, self.decode)
-                raise StopIteration(result)
+                return result
         if connection.discarding:
             error = connection.closed_error()
             if self.iterating and isinstance(error, ConnectionClosedOK):
@@ -716,8 +721,9 @@ cdef class Receive(Waiter):
             raise error
         connection.receiver = self
         # Of a message that comes in fragments there may be more than the queue takes.
-        connection.go_on(QUEUE_FULL)
-        return False
+        if connection.stopped & QUEUE_FULL:
+            connection.go_on(QUEUE_FULL)
+        return self
 
     cdef int forget(self) except -1:
         if self.connection.receiver is self:
@@ -726,17 +732,17 @@ cdef class Receive(Waiter):
 
 
 cdef class Drain(Waiter):
-    cdef bint poll(self) except -1:
+    cdef object poll(self):
         cdef Connection connection = self.connection
         if connection.ready_state == CLOSED:
             raise connection.closed_error()
         if not connection.blocked:
-            raise StopIteration
+            return None
         if connection.drains is None:
             connection.drains = []
         if self not in connection.drains:
             connection.drains.append(self)
-        return False
+        return self
 
     cdef int forget(self) except -1:
         cdef list drains = self.connection.drains

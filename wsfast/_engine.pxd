@@ -8,6 +8,7 @@ cdef class Engine:
     cdef int epoll
     cdef uint8_t* buffer
     cdef bint busy
+    cdef bint outside_tasks  # in a call of the loop: whether no task runs
     cdef bint nested  # whether the loop watches our epoll, not each socket
     cdef list drivers  # by file descriptor, with gaps of None
     cdef readonly int count

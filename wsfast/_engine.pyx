@@ -10,6 +10,7 @@
 # 5. A file descriptor is closed in one place, close(), after it left the tables: its number may be
 #    another connection's in the next moment.
 
+from asyncio import current_task
 from collections import deque
 
 import os
@@ -172,18 +173,24 @@ cdef class Engine:
         cdef SocketDriver driver
         cdef int i
         cdef int count = epoll_wait(self.epoll, events, EVENTS, 0)
-        for i in range(count):
-            driver = <SocketDriver> self.drivers[events[i].data.fd]
-            if driver is None:
-                continue  # closed by one that was served before it
-            if events[i].events & EPOLLOUT:
-                driver.drain()
-            if events[i].events & ~<uint32_t> EPOLLOUT:
-                if driver.reading:
-                    driver.readable()
-                elif driver.watched and events[i].events & (EPOLLERR | EPOLLHUP):
-                    # Told again and again, as long as it is watched. It will be read on resume().
-                    self.watch(driver, EPOLL_CTL_DEL)
+        cdef bint nested = self.outside_tasks
+        self.outside_tasks = current_task(self.loop) is None
+        try:
+            for i in range(count):
+                driver = <SocketDriver> self.drivers[events[i].data.fd]
+                if driver is None:
+                    continue  # closed by one that was served before it
+                if events[i].events & EPOLLOUT:
+                    driver.drain()
+                if events[i].events & ~<uint32_t> EPOLLOUT:
+                    if driver.reading:
+                        driver.readable()
+                    elif driver.watched and events[i].events & (EPOLLERR | EPOLLHUP):
+                        # Told again and again, as long as it is watched. It will be read on
+                        # resume().
+                        self.watch(driver, EPOLL_CTL_DEL)
+        finally:
+            self.outside_tasks = nested
 
 
 cdef class SocketDriver(DirectDriver):
@@ -224,8 +231,14 @@ cdef class SocketDriver(DirectDriver):
     # From the loop
 
     def _readable(self):
+        cdef Engine engine = self.engine
+        cdef bint nested = engine.outside_tasks
         if self.reading:
-            self.readable()
+            engine.outside_tasks = current_task(engine.loop) is None
+            try:
+                self.readable()
+            finally:
+                engine.outside_tasks = nested
 
     def _writable(self):
         self.drain()
@@ -260,7 +273,7 @@ cdef class SocketDriver(DirectDriver):
     cdef int take_input(self, const uint8_t* data, size_t size) except -1:
         """Hand on what came; it is only lent."""
         if self.connection is not None:
-            return self.connection.turn(data, size)
+            return self.connection.turn(data, size, self.engine.outside_tasks)
         self.reports_to.received(PyBytes_FromStringAndSize(<const char*> data, size))
         return 0
 
@@ -283,7 +296,7 @@ cdef class SocketDriver(DirectDriver):
                 self.take_eof()
                 return 0
             total += size
-            connection.filled(size)
+            connection.filled(size, self.engine.outside_tasks)
             if <size_t> size < room or self.closing or not self.reading:
                 break
         return 0

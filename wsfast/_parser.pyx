@@ -126,6 +126,7 @@ cdef class FrameReader:
         has finished then, as after that.
         """
         if self.current == DELIVER and self.position == self.end:
+            self.current = INFO
             self.source = None
             return False
         try:

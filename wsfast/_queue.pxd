@@ -2,8 +2,9 @@ from cpython.object cimport PyObject
 
 
 cdef class MessageQueue:
+    cdef PyObject* only
     cdef PyObject** ring
-    cdef Py_ssize_t capacity  # a power of two, or 0
+    cdef Py_ssize_t capacity  # a power of two
     cdef Py_ssize_t first
     cdef Py_ssize_t count
 
@@ -13,3 +14,4 @@ cdef class MessageQueue:
     cpdef int clear(self) except -1
     cdef object item(self, Py_ssize_t index)
     cdef object pop(self)
+    cdef int release_ring(self) noexcept

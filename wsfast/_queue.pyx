@@ -2,7 +2,8 @@
 # _queue.pyi.
 #
 # A message is its str or bytes. A fragment, in fragment mode, is a tuple of opcode, data and fin.
-# An empty queue has no memory: most connections never have a message waiting.
+# The only message of a queue is in the queue itself, more are in a ring: an empty queue has no other
+# memory, because most connections never have a message waiting.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
@@ -11,12 +12,20 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from ._parser cimport BINARY, CONT, TEXT
 
 
+cdef enum:
+    RING = 16  # the size of the smallest, a power of two as all
+
+
 cdef class MessageQueue:
+    def __cinit__(self):
+        self.ring = &self.only
+        self.capacity = 1
+
     def __dealloc__(self):
         cdef Py_ssize_t i
         for i in range(self.count):
             Py_DECREF(<object> self.ring[(self.first + i) & (self.capacity - 1)])
-        PyMem_Free(self.ring)
+        self.release_ring()
 
     def __len__(self):
         return self.count
@@ -26,16 +35,15 @@ cdef class MessageQueue:
         cdef Py_ssize_t capacity
         cdef Py_ssize_t i
         if self.count == self.capacity:
-            capacity = 2 * self.capacity if self.capacity else 4
+            capacity = max(2 * self.capacity, RING)
             ring = <PyObject**> PyMem_Malloc(capacity * sizeof(PyObject*))
             if ring is NULL:
                 raise MemoryError
             for i in range(self.count):
                 ring[i] = self.ring[(self.first + i) & (self.capacity - 1)]
-            PyMem_Free(self.ring)
+            self.release_ring()
             self.ring = ring
             self.capacity = capacity
-            self.first = 0
         Py_INCREF(item)
         self.ring[(self.first + self.count) & (self.capacity - 1)] = <PyObject*> item
         self.count += 1
@@ -51,11 +59,16 @@ cdef class MessageQueue:
         if self.count:
             self.first = (self.first + 1) & (self.capacity - 1)
         else:
-            PyMem_Free(self.ring)
-            self.ring = NULL
-            self.capacity = 0
-            self.first = 0
+            self.release_ring()
         return item
+
+    cdef int release_ring(self) noexcept:
+        if self.ring != &self.only:
+            PyMem_Free(self.ring)
+            self.ring = &self.only
+            self.capacity = 1
+        self.first = 0
+        return 0
 
     cpdef object take_message(self):
         cdef Py_ssize_t i

@@ -7,6 +7,8 @@ cdef class Waiter:
     cdef bint waiting
 
     cdef int begin(self) except -1
-    cdef bint poll(self) except -1
+    cdef object poll(self)
+    cdef object step(self)
+    cdef int end(self) except -1
     cdef int forget(self) except -1
     cdef bint wake(self, bint directly) except -1

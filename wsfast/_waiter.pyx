@@ -6,13 +6,47 @@
 # has _asyncio_future_blocking: to `gather` and `wait_for` it must be a coroutine, not a future.
 #
 # The callback is dropped only when it was called: a task that is not woken hangs.
+#
+# Awaiting goes by am_send, which returns a result where __next__ has to raise StopIteration with
+# it, at ten times the cost. Cython has no name for that slot.
 
-from asyncio import CancelledError, current_task
+from asyncio import CancelledError, Future, Task
 from collections.abc import Coroutine
 
+from cpython.object cimport PyObject
+
 cdef extern from "Python.h":
-    int PyContext_Enter(object context) except -1
+    int PyContext_Enter(object context) noexcept
     int PyContext_Exit(object context) except -1
+    bint PyCFunction_Check(object function) noexcept
+    PyObject* PyCFunction_GET_SELF(object function) noexcept
+    void PyErr_Clear() noexcept
+
+cdef extern from *:
+    """
+    static PyObject *(*wsfast_step)(PyObject *);
+
+    static PySendResult wsfast_send(PyObject *self, PyObject *value, PyObject **result) {
+        *result = wsfast_step(self);
+        if (*result == NULL)
+            return PYGEN_ERROR;
+        return *result == self ? PYGEN_NEXT : PYGEN_RETURN;
+    }
+
+    static PySendResult wsfast_send_none(PyObject *self, PyObject *value, PyObject **result) {
+        Py_INCREF(Py_None);
+        *result = Py_None;
+        return PYGEN_RETURN;
+    }
+
+    static void wsfast_set_send(PyObject *waiter, PyObject *(*step)(PyObject *), PyObject *sent) {
+        wsfast_step = step;
+        ((PyTypeObject *) waiter)->tp_as_async->am_send = wsfast_send;
+        ((PyTypeObject *) sent)->tp_as_async->am_send = wsfast_send_none;
+    }
+    """
+    ctypedef object (*step_function "PyObject *(*)(PyObject *)")(object)
+    void set_send "wsfast_set_send"(object waiter, step_function step, object sent)
 
 
 cdef class Waiter:
@@ -20,8 +54,8 @@ cdef class Waiter:
         """Refuse what cannot be waited for."""
         return 0
 
-    cdef bint poll(self) except -1:
-        """Raise StopIteration with the result, or the error; or register and return."""
+    cdef object poll(self):
+        """The result; or register and return self."""
         raise NotImplementedError
 
     cdef int forget(self) except -1:
@@ -31,25 +65,22 @@ cdef class Waiter:
     cdef bint wake(self, bint directly) except -1:
         """Resume the task that waits: True if it ran, False if it will.
 
-        Directly, that is without a pass of the loop, only from the loop's own call, and not where
-        the task's context is in use.
+        Directly, that is without a pass of the loop, only from the loop's own call with no task
+        running, and not where the task's context is in use.
         """
         callback = self.callback
         context = self.context
         if callback is None:
             return False
         self.callback = None
-        if directly and context is not None and current_task(self.loop) is None:
-            try:
-                PyContext_Enter(context)
-            except RuntimeError:
-                pass
-            else:
+        if directly and context is not None:
+            if PyContext_Enter(context) == 0:
                 try:
-                    callback(self)
+                    callback(FINISHED if is_of_task(callback) else self)
                 finally:
                     PyContext_Exit(context)
                 return True
+            PyErr_Clear()
         self.loop.call_soon(callback, self, context=context)
         return False
 
@@ -59,19 +90,32 @@ cdef class Waiter:
     def __iter__(self):
         return self
 
-    def __next__(self):
+    cdef object step(self):
+        """Go on: the result, or self if there is none yet."""
         if not self.waiting:
             self.begin()
-        try:
-            self.poll()
-        except BaseException:
-            self.waiting = False
-            self._asyncio_future_blocking = None
-            self.forget()
-            raise
         self.waiting = True
-        self._asyncio_future_blocking = True
-        return self
+        try:
+            result = self.poll()
+        except BaseException:
+            self.end()
+            raise
+        if result is self:
+            self._asyncio_future_blocking = True
+        else:
+            self.end()
+        return result
+
+    cdef int end(self) except -1:
+        self.waiting = False
+        self._asyncio_future_blocking = None
+        return self.forget()
+
+    def __next__(self):
+        result = self.step()
+        if result is self:
+            return self
+        raise StopIteration(result)
 
     def send(self, value):
         return self.__next__()
@@ -87,9 +131,10 @@ cdef class Waiter:
             self.waiting = False
             self.forget()
 
-    # The part of asyncio.Future that a task uses
+    # The part of asyncio.Future that a task uses. Without get_loop() it takes _loop.
 
-    def get_loop(self):
+    @property
+    def _loop(self):
         return self.loop
 
     def add_done_callback(self, callback, *, context=None):
@@ -141,6 +186,29 @@ cdef class Sent:
         pass
 
 
+cdef bint is_of_task(object callback):
+    """Whether it is what asyncio's own tasks register.
+
+    They look whether what they are called with has a result. Of a future of asyncio they know
+    where it is, of anything else they ask for it, which takes longer than all that we do.
+    """
+    return PyCFunction_Check(callback) and type(<object> PyCFunction_GET_SELF(callback)) is Task
+
+
+class NoLoop:
+    def get_debug(self):
+        return False
+
+
+FINISHED = Future(loop=NoLoop())
+FINISHED.set_result(None)
+
+
+cdef object step(object waiter):
+    return (<Waiter> waiter).step()
+
+
+set_send(Waiter, step, Sent)
 SENT = Sent()
 
 Coroutine.register(Waiter)

@@ -94,10 +94,7 @@ class Waiter(Coroutine[Any, Any, Any]):
             self._waiting = False
             self.forget()
 
-    # The part of asyncio.Future that a task uses
-
-    def get_loop(self) -> Any:
-        return self._loop
+    # The part of asyncio.Future that a task uses. Without get_loop() it takes _loop.
 
     def add_done_callback(self, callback: Any, *, context: Any = None) -> None:
         self._callback = callback
