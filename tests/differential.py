@@ -157,7 +157,7 @@ def make_connection_call(rng):
     if kind == 14:
         return rng.choice([("recv", None), ("recv", True), ("recv", False), ("drain",)])
     if kind == 15:
-        return rng.choice([("prepared", b"prepared"), ("tick", 1e9), ("idle",), ("idle",)])
+        return rng.choice([("broadcast", b"broadcast"), ("tick", 1e9), ("idle",), ("idle",)])
     return rng.choice([("eof",), ("lost", False), ("lost", True), ("abort",)])
 
 
@@ -501,10 +501,9 @@ class ConnectionRun(Run):
             awaitable = getattr(self, name)(*arguments)
             self.start(self.await_it(awaitable))
             return None
-        if name == "prepared":
-            if self.state.name == "OPEN":
-                self.send_prepared(arguments[0], len(arguments[0]))
-            return None
+        if name == "broadcast":
+            left_out = self.send_to_all((self,), arguments[0], len(arguments[0]), False)
+            return left_out == [self]
         if name == "receive_eof" or name == "receive":
             return None  # of Protocol
         if name == "eof":
@@ -555,7 +554,8 @@ class ConnectionRun(Run):
 
 
 def run_connection(backend, script):
-    cls = type("ConnectionRun", (ConnectionRun, backend.core.Connection), {})
+    attributes = {"send_to_all": staticmethod(backend.broadcast.send_to_all)}
+    cls = type("ConnectionRun", (ConnectionRun, backend.core.Connection), attributes)
     made = keys()
     loop = FakeLoop()
     connection = cls(

@@ -28,6 +28,7 @@ class Backend(NamedTuple):
     queue: Any
     waiter: Any
     core: Any
+    broadcast: Any
 
     def __str__(self):
         return self.name

@@ -21,12 +21,14 @@ __all__ = [
     "apply_mask_in_place",
     "encode_frame",
     "masking_key",
+    "send_to_all",
     "valid_utf8",
 ]
 
 PURE = os.environ.get("WSFAST_PURE", "") not in ("", "0")
 
 if TYPE_CHECKING:
+    from ._broadcast import send_to_all
     from ._core import Connection
     from ._mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
     from ._parser import FrameReader, encode_frame
@@ -37,11 +39,13 @@ else:
     try:
         if PURE:
             raise ImportError("WSFAST_PURE is set")
+        from ._broadcast import send_to_all
         from ._core import Connection
         from ._mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
         from ._parser import FrameReader, encode_frame
         from ._protocol import Protocol
     except ImportError:
+        from ._pure.broadcast import send_to_all
         from ._pure.core import Connection
         from ._pure.mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
         from ._pure.parser import FrameReader, encode_frame

@@ -5,6 +5,11 @@ from ._queue cimport MessageQueue
 from ._waiter cimport Waiter
 
 
+# Above, what is held leaves.
+cdef enum:
+    CORK_SIZE = 65536
+
+
 cdef class DirectDriver:
     cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1
 
@@ -55,6 +60,9 @@ cdef class Connection(Protocol):
     cdef double last_write
     cdef int cork_depth
     cdef bint flush_scheduled
+    cdef object broadcasts  # the Round of the last one that it got
+    cdef list prepared  # frames that are held where they are; nothing else is held then
+    cdef size_t prepared_size
 
     cdef int turn(self, const uint8_t* data, size_t size, bint outside_tasks) except -1
     cdef int filled(self, size_t size, bint outside_tasks) except -1
@@ -73,6 +81,7 @@ cdef class Connection(Protocol):
     cdef uint8_t* reserve(self, size_t size) except NULL
     cdef int written(self, double now, bint hold) except -1
     cdef int flush(self) except -1
+    cdef int flush_prepared(self) except -1
     cdef int flush_all(self) except -1
     cdef int tell_receiver(self) except -1
     cdef int release_held(self) noexcept

@@ -117,9 +117,6 @@ class Connection(Protocol):
     ) -> Operation[None]:
         """Send a message. See `WebSocket.send`."""
 
-    def send_prepared(self, frame: bytes, size: int) -> None:
-        """Send a frame that was made for several connections, with ``size`` bytes of payload."""
-
     @property
     def is_blocked(self) -> bool:
         """Whether more waits to be written than the limit allows."""

@@ -9,7 +9,7 @@
 #    reader, and comes before what the socket has.
 # 4. A waiter's callback is dropped only when it was called: a task that is not woken hangs.
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
@@ -73,8 +73,6 @@ cdef enum:
 
 # Sends that follow each other within this time, in seconds, leave together.
 cdef double CORK_WINDOW = 100e-6
-cdef enum:
-    CORK_SIZE = 65536
 
 
 # What nearly all connections have. It stays empty.
@@ -463,24 +461,6 @@ cdef class Connection(Protocol):
             return new_drain(self)
         return SENT
 
-    def send_prepared(self, bytes frame, uint64_t size):
-        cdef double now
-        cdef bint hold
-        self.messages_sent += 1
-        self.frames_sent += 1
-        self.bytes_sent += size
-        self.wire_bytes_sent += len(frame)
-        if self.is_lost:
-            return
-        now = monotonic_seconds()
-        hold = self.should_hold(now)
-        if not hold and not self.held_size:
-            self.transmit((frame,))
-            return
-        memcpy(self.reserve(len(frame)), PyBytes_AS_STRING(frame), len(frame))
-        self.held_size += len(frame)
-        self.written(now, hold)
-
     @property
     def is_blocked(self):
         return bool(self.blocked)
@@ -527,8 +507,9 @@ cdef class Connection(Protocol):
         self.last_write = now
         if self.cork_depth:
             return True
-        if self.held_size and (
-            now - self.held_since >= CORK_WINDOW or self.held_size > CORK_SIZE
+        if self.held_since and (
+            now - self.held_since >= CORK_WINDOW
+            or self.held_size + self.prepared_size > CORK_SIZE
         ):
             return False
         return recent or (
@@ -542,6 +523,8 @@ cdef class Connection(Protocol):
         cdef size_t needed = self.held_size + size
         cdef uint8_t* held
         if needed > self.held_capacity:
+            if self.prepared is not None:
+                self.flush_prepared()
             if self.held is NULL and needed <= SHARED_BUFFER_SIZE and not shared_buffer_taken:
                 # Nearly always there is one connection that sends, and what it sends is small.
                 shared_buffer_taken = True
@@ -574,6 +557,8 @@ cdef class Connection(Protocol):
         self.held_size = 0
         self.held_capacity = 0
         self.held_since = 0
+        self.prepared = None
+        self.prepared_size = 0
         return 0
 
     cdef int written(self, double now, bint hold) except -1:
@@ -593,6 +578,8 @@ cdef class Connection(Protocol):
 
     cdef int flush(self) except -1:
         cdef Py_ssize_t waiting
+        if self.prepared is not None and not self.cork_depth:
+            self.flush_prepared()
         if self.held_size and not self.cork_depth and self.ready_state != CLOSED:
             if self.direct is not None:
                 waiting = self.direct.send(self.held, self.held_size, None)
@@ -602,6 +589,13 @@ cdef class Connection(Protocol):
             self.release_held()
             self.transmit((data,))
         return 0
+
+    cdef int flush_prepared(self) except -1:
+        frames = self.prepared
+        self.prepared = None
+        self.prepared_size = 0
+        self.held_since = 0
+        return self.transmit(frames)
 
     cdef int flush_all(self) except -1:
         """Send what is held, corked or not: nothing can follow."""
@@ -636,7 +630,7 @@ cdef class Connection(Protocol):
 
     @property
     def buffered_amount(self):
-        return self.held_size + self.driver.get_extra_info(self, "buffered")
+        return self.held_size + self.prepared_size + self.driver.get_extra_info(self, "buffered")
 
     cdef int transmit(self, object buffers) except -1:
         cdef Py_ssize_t waiting

@@ -48,6 +48,7 @@ cdef class SocketDriver(DirectDriver):
     cdef int readable(self) except -1
     cdef int take_input(self, const uint8_t* data, size_t size) except -1
     cdef Py_ssize_t put(self, const uint8_t* data, size_t size, bytes owner) except -1
+    cdef Py_ssize_t write_together(self, tuple buffers) except -1
     cdef int receive_frame(self) except -1
     cdef int take_eof(self) except -1
     cdef int read_addresses(self) except -1

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._backend import encode_frame
+from ._backend import encode_frame, send_to_all
 from .awaitables import Completion, Operation
-from .frames import CloseCode, Opcode, State
+from .frames import CloseCode, Opcode
 
 if TYPE_CHECKING:
     from .connection import WebSocket
@@ -51,29 +51,18 @@ def broadcast(
             raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}") from None
     frame = encode_frame(opcode, payload)
     waits: list[Any] = []
-    for websocket in tuple(connections):
-        if websocket.state is not State.OPEN:
-            continue
-        if websocket.is_blocked and slow != "wait":
-            if slow == "close":
-                websocket.close(CloseCode.TRY_AGAIN_LATER, "too slow")
-            else:
-                websocket.messages_dropped += 1
-            continue
-        if websocket.is_sending_fragments and websocket.outbox is None:
-            websocket.messages_dropped += 1
-            continue
-        fragment_size = websocket.options.fragment_size
-        if (
-            websocket.client  # which needs a masking key of its own
-            or websocket.outbox is not None
-            or (fragment_size is not None and len(payload) > fragment_size)
+    connections = tuple(connections)
+    for websocket in send_to_all(connections, frame, len(payload), slow == "wait"):
+        if websocket.is_blocked and slow == "close":
+            websocket.close(CloseCode.TRY_AGAIN_LATER, "too slow")
+        elif (websocket.is_blocked and slow == "drop") or (
+            websocket.is_sending_fragments and websocket.outbox is None
         ):
-            waits.append(websocket.send(data))
+            websocket.messages_dropped += 1
         else:
-            websocket.send_prepared(frame, len(payload))
-            if slow == "wait":
-                waits.append(websocket.drain())
+            waits.append(websocket.send(data))
+    if slow == "wait":
+        waits += [websocket.drain() for websocket in connections if websocket.is_blocked]
     return Completion(lambda: wait_for_all(waits))
 
 

@@ -90,6 +90,7 @@ class Connection(Protocol):
         self._last_write = 0.0
         self._cork_depth = 0
         self._flush_scheduled = False
+        self.broadcasts: Any = None  # the round of the last one that it got
 
     # Hooks of the subclass
 
@@ -404,8 +405,11 @@ class Connection(Protocol):
             return Drain(self)
         return SENT
 
-    def write(self, *buffers: bytes) -> None:
-        """Send at once, or hold what follows in the same breath (DESIGN: cork)."""
+    def write(self, *buffers: bytes, following: Any = None) -> None:
+        """Send at once, or hold what follows in the same breath (DESIGN: cork).
+
+        `following` is the round of broadcasts that this one follows others in, and leaves with.
+        """
         if self._lost:
             return
         now = monotonic()
@@ -417,6 +421,8 @@ class Connection(Protocol):
             hold = True
         elif held and (now - self._held_since >= CORK_WINDOW or self._held_size > CORK_SIZE):
             hold = False
+        if following is not None and self._held_size <= CORK_SIZE:
+            hold = True
         if not hold:
             if held:
                 held.extend(buffers)
@@ -431,15 +437,18 @@ class Connection(Protocol):
             self._held_size += len(buffer)
         if not self._dispatching and not self._cork_depth and not self._flush_scheduled:
             self._flush_scheduled = True
-            self.loop.call_soon(self._scheduled_flush)
+            if following is not None:
+                following.holding.append(self)
+            else:
+                self.loop.call_soon(self._scheduled_flush)
 
-    def send_prepared(self, frame: bytes, size: int) -> None:
+    def send_prepared(self, frame: bytes, size: int, following: Any) -> None:
         """Send a frame that was made for several connections."""
         self.messages_sent += 1
         self.frames_sent += 1
         self.bytes_sent += size
         self.wire_bytes_sent += len(frame)
-        self.write(frame)
+        self.write(frame, following=following)
 
     @property
     def is_blocked(self) -> bool:

@@ -1,0 +1,18 @@
+"""One frame to many connections, compiled. The pure twin is `_pure/broadcast.py`."""
+
+from typing import Any
+
+def send_to_all(connections: tuple[Any, ...], frame: bytes, size: int, wait: bool) -> list[Any]:
+    """Send a frame that was made before to every connection that is open.
+
+    In a pass of the loop the first leaves at once, and what follows when the pass ends.
+
+    Args:
+        frame: without a masking key.
+        size: of its payload.
+        wait: whether to send to those with blocked writes, too.
+
+    Returns:
+        The connections that it was not sent to, though they are open: those that need frames of
+        their own, are in the middle of a message, or are blocked.
+    """

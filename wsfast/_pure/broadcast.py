@@ -1,0 +1,51 @@
+"""The pure twin of `wsfast._broadcast`. See `_broadcast.pyi`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..frames import State
+
+__all__ = ["send_to_all"]
+
+
+class Round:
+    """The broadcasts of one pass of the loop."""
+
+    __slots__ = ("holding", "over")
+
+    def __init__(self) -> None:
+        self.holding: list[Any] = []  # the connections that have something to send when it ends
+        self.over = False
+
+    def end(self) -> None:
+        self.over = True
+        holding, self.holding = self.holding, []
+        for connection in holding:
+            connection._scheduled_flush()
+
+
+def send_to_all(connections: tuple[Any, ...], frame: bytes, size: int, wait: bool) -> list[Any]:
+    current: Round | None = None
+    others = []
+    for connection in connections:
+        if connection.state is not State.OPEN:
+            continue
+        fragment_size = connection.options.fragment_size
+        if (
+            connection.client  # which needs a masking key of its own
+            or connection.is_sending_fragments
+            or connection.outbox is not None
+            or (fragment_size is not None and size > fragment_size)
+            or (connection.is_blocked and not wait)
+        ):
+            others.append(connection)
+        elif connection.broadcasts is None or connection.broadcasts.over:
+            if current is None:
+                current = Round()
+                connection.loop.call_soon(current.end)
+            connection.broadcasts = current
+            connection.send_prepared(frame, size, None)
+        else:
+            connection.send_prepared(frame, size, connection.broadcasts)
+    return others
