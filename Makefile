@@ -65,8 +65,10 @@ load: $(BUILT) $(VENV)/.test ## check that 5,000 connections at once lose and le
 bench: $(BUILT) $(VENV)/.bench ## compare with other servers and clients (5 minutes; FULL=1 for all)
 	@$(BIN)/python bench/run.py $(ARGS)
 
-micro: $(BUILT) $(VENV)/.bench ## micro-benchmarks of both backends
+micro: $(BUILT) $(VENV)/.bench ## micro-benchmarks of both backends, and of Node's ws
 	@$(BIN)/python bench/micro.py $(ARGS)
+	@$(BIN)/python bench/mirror.py $(filter --quick --write,$(ARGS))
+	@$(BIN)/python bench/overhead.py $(filter --write,$(ARGS))
 
 interop: $(BUILT) $(VENV)/.test ## install Node's ws, Chromium and nginx, and test against them
 	@sh tools/install_interop.sh

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from peers import PEERS
+from contenders import PEERS
 
 __all__ = ["draw"]
 

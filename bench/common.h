@@ -25,6 +25,8 @@
 #define TEXT 0x1
 #define BINARY 0x2
 #define CLOSE 0x8
+#define PING 0x9
+#define PONG 0xa
 
 /* The example of RFC 6455 section 1.3: always the same, so that the answer is known. */
 #define HANDSHAKE_KEY "dGhlIHNhbXBsZSBub25jZQ=="

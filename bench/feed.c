@@ -255,7 +255,8 @@ static ssize_t handle_frames(struct client *client, unsigned char *data, size_t 
             unsigned char key[8];
             memcpy(key, frame + header, 4);
             memcpy(key + 4, key, 4);
-            size_t size_of_header = frame_header(data + answered, opcode, length, false);
+            int answer = opcode == PING ? PONG : opcode;
+            size_t size_of_header = frame_header(data + answered, answer, length, false);
             unmask(data + answered + size_of_header, frame + header + 4, key, length);
             answered += size_of_header + length;
         } else {

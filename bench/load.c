@@ -82,7 +82,8 @@ static void make_patterns(void) {
     memcpy(request_header + request_header_size, fixed_key, 4);
     request_header_size += 4;
     request_size = request_header_size + options.size;
-    reply_header_size = frame_header(reply_header, options.opcode, options.size, false);
+    int answer = options.opcode == PING ? PONG : options.opcode;
+    reply_header_size = frame_header(reply_header, answer, options.size, false);
     reply_size = reply_header_size + options.size;
 }
 

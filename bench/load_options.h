@@ -27,7 +27,7 @@ static struct {
 
 static void usage(void) {
     fputs("usage: load --port PORT [options]\n"
-          "  --connections N --size BYTES --binary --random-keys --tls --pid SERVER\n"
+          "  --connections N --size BYTES --binary --ping --random-keys --tls --pid SERVER\n"
           "  --warmup SECONDS --seconds SECONDS\n"
           "  echo (the mode without another option):\n"
           "    --depth D        messages in flight on each connection; the next D are sent when\n"
@@ -62,7 +62,7 @@ static void parse_options(int argc, char **argv) {
         {"warmup", 1, NULL, 'w'},     {"seconds", 1, NULL, 'm'},      {"hold", 0, NULL, 'h'},
         {"receive", 0, NULL, 'R'},    {"broadcast", 1, NULL, 'B'},    {"handshakes", 0, NULL, 'H'},
         {"idle", 0, NULL, 'i'},       {"pending-byte", 0, NULL, '1'}, {"declare", 1, NULL, 'D'},
-        {"with-closing", 0, NULL, 'C'},
+        {"with-closing", 0, NULL, 'C'}, {"ping", 0, NULL, 'g'},
         {0},
     };
     int which, index = 0;
@@ -75,6 +75,7 @@ static void parse_options(int argc, char **argv) {
         case 'd': options.depth = (int)number(name, optarg, 1, 4096); break;
         case 's': options.size = (size_t)number(name, optarg, 1, (double)MAX_MESSAGE); break;
         case 'b': options.opcode = BINARY; break;
+        case 'g': options.opcode = PING; break;
         case 'k': options.random_keys = true; break;
         case 't': options.tls = true; break;
         case 'r': options.rate = number(name, optarg, 1, 1e8); break;
@@ -99,6 +100,8 @@ static void parse_options(int argc, char **argv) {
     }
     if (optind != argc || options.port == 0)
         usage();
+    if (options.opcode == PING && options.size > 125)
+        die("a ping has at most 125 bytes");
     if (options.flooders >= options.connections && options.flooders > 0)
         die("--flooders must be less than --connections");
 #ifndef WITH_TLS

@@ -24,7 +24,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
-from typing import NamedTuple
 
 import websockets
 import websockets.frames
@@ -57,15 +56,8 @@ ROOT = HERE.parent
 
 # Does its work `loops` times.
 Run = Callable[[int], None]
-
-
-class Cell(NamedTuple):
-    """One piece of work at one size: how often a run does it per loop, and who does it."""
-
-    work: str
-    size: str
-    count: int
-    runs: dict[str, Run]
+# Does so too, and returns the seconds of processor time that it took.
+Turn = Callable[[int], float]
 
 
 # --- The work ------------------------------------------------------------------------------------
@@ -236,30 +228,33 @@ WORKS: dict[str, Callable[[int], tuple[int, dict[str, Run]]]] = {
 # --- Measuring -----------------------------------------------------------------------------------
 
 
-def turn(run: Run, loops: int) -> float:
-    start = process_time()
-    run(loops)
-    return process_time() - start
+def timed(run: Run) -> Turn:
+    def turn(loops: int) -> float:
+        start = process_time()
+        run(loops)
+        return process_time() - start
+
+    return turn
 
 
-def measure(cell: Cell, quick: bool) -> dict[str, float]:
-    """The nanoseconds that each contender takes for one piece of work."""
+def measure(contenders: dict[str, Turn], quick: bool) -> dict[str, float]:
+    """The nanoseconds that each contender takes for its work once."""
     seconds = TURN_SECONDS / 4 if quick else TURN_SECONDS
     loops = {}
-    for name, run in cell.runs.items():
+    for name, turn in contenders.items():
         loops[name] = 1
-        while (took := turn(run, loops[name])) < seconds / 4:
+        while (took := turn(loops[name])) < seconds / 4:
             loops[name] *= 2
         loops[name] = max(1, round(loops[name] * seconds / took))
-    medians: dict[str, list[float]] = {name: [] for name in cell.runs}
+    medians: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(1 if quick else GROUPS):
-        turns: dict[str, list[float]] = {name: [] for name in cell.runs}
+        times: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(TURNS):
-            for name, run in cell.runs.items():
-                turns[name].append(turn(run, loops[name]) / loops[name])
-        for name, times in turns.items():
-            medians[name].append(statistics.median(times))
-    return {name: min(values) / cell.count * 1e9 for name, values in medians.items()}
+            for name, turn in contenders.items():
+                times[name].append(turn(loops[name]) / loops[name])
+        for name, taken in times.items():
+            medians[name].append(statistics.median(taken))
+    return {name: min(values) * 1e9 for name, values in medians.items()}
 
 
 def time_text(nanoseconds: float) -> str:
@@ -309,15 +304,16 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def conditions(arguments: list[str]) -> dict[str, str]:
+def conditions(script: str, arguments: list[str], peer: str, version: str) -> dict[str, str]:
+    """What the figures depend on."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "processor": f"{processor()}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "wsfast": wsfast.__version__,
-        "websockets": f"{websockets.__version__} with its C extension",
-        "command": " ".join(["python bench/micro.py", *arguments]),
+        peer: version,
+        "command": " ".join([f"python bench/{script}", *arguments]),
     }
 
 
@@ -334,9 +330,9 @@ def failures(results: dict[tuple[str, str], dict[str, float]]) -> list[str]:
     return found
 
 
-def replace(path: Path, text: str) -> None:
-    """Put text between the two markers of a file."""
-    begin, end = "<!-- micro: begin -->\n", "<!-- micro: end -->"
+def replace(path: Path, name: str, text: str) -> None:
+    """Put text between the two markers of a name in a file."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     before, _, rest = path.read_text().partition(begin)
     _, marker, after = rest.partition(end)
     if not marker:
@@ -355,11 +351,13 @@ def write(
     text = json.dumps({"conditions": known, "unit": "nanoseconds", "cells": cells}, indent=1)
     (HERE / "results" / "micro.json").write_text(text + "\n")
     facts = "".join(f"- {name}: {value}\n" for name, value in known.items())
-    replace(HERE / "README.md", f"{facts}\n{markdown(rows, HEADINGS, 2)}")
+    replace(HERE / "README.md", "micro", f"{facts}\n{markdown(rows, HEADINGS, 2)}")
     short = [[line[0], *line[2:]] for line in rows if line[1] == "128 B"]
     headings = [f"{HEADINGS[0]}, 128 B", *HEADINGS[2:]]
     facts = ", ".join([known["processor"], known["python"], "websockets " + known["websockets"]])
-    replace(ROOT / "README.md", f"{markdown(short, headings, 1)}\n{facts}, {known['date']}.\n")
+    replace(
+        ROOT / "README.md", "micro", f"{markdown(short, headings, 1)}\n{facts}, {known['date']}.\n"
+    )
 
 
 def main() -> int:
@@ -372,7 +370,9 @@ def main() -> int:
     if options.write and (options.only or options.quick):
         parser.error("--write needs all rows, and exact ones")
 
-    known = conditions([name for name in sys.argv[1:] if name != "--check"])
+    arguments = [name for name in sys.argv[1:] if name != "--check"]
+    version = f"{websockets.__version__} with its C extension"
+    known = conditions("micro.py", arguments, "websockets", version)
     for name, value in known.items():
         print(f"{name}: {value}")
     widths = [18, 7, 9, 9, 10, 16, 22]
@@ -387,7 +387,8 @@ def main() -> int:
             continue
         for size, number in SIZES.items():
             count, runs = make(number)
-            times = measure(Cell(work, size, count, runs), options.quick)
+            taken = measure({name: timed(run) for name, run in runs.items()}, options.quick)
+            times = {name: nanoseconds / count for name, nanoseconds in taken.items()}
             results[work, size] = times
             rows.append(row(work, size, times))
             cells = zip(rows[-1], widths, strict=True)

@@ -13,7 +13,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["LOAD_CORE", "SERVER_CORE", "Failure", "Server", "holding", "raise_file_limit", "run"]
+__all__ = [
+    "LOAD_CORE",
+    "SERVER_CORE",
+    "Failure",
+    "Server",
+    "available_memory",
+    "holding",
+    "raise_file_limit",
+    "run",
+]
 
 _cores = sorted(os.sched_getaffinity(0))
 SERVER_CORE = _cores[0]
@@ -173,6 +182,14 @@ def raise_file_limit() -> int:
     if soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     return max(soft, limit)
+
+
+def available_memory() -> int:
+    """How many bytes may be used without others having to go."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def free_port() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import charts
-from peers import PEERS
+from contenders import PEERS
 from rows import GROUPS, Group
 from targets import judge
 
@@ -36,14 +36,15 @@ They take turns, so that what slows the machine slows all of them.
 
 ```sh
 .venv/bin/python bench/run.py                    # a subset, about five minutes
-.venv/bin/python bench/run.py --full             # everything; FULL=1 does the same
+.venv/bin/python bench/run.py --full             # everything, in about forty; or FULL=1
 .venv/bin/python bench/run.py --rows 'echo/*/16,memory' --peers 'wsfast-*,node'
 .venv/bin/python bench/run.py --uwebsockets PATH # with the EchoServer example of uWebSockets
 .venv/bin/python bench/report.py                 # writes this part anew from the newest results
 ```
 
-It needs a C compiler, OpenSSL's headers for the TLS rows, Node for its row, and two cores that are
-otherwise idle. What is missing is left out, and said. `--list` names the rows; `servers/` has the
+It needs a C compiler, OpenSSL's headers for the TLS rows, Node for its rows, libuv for socketify
+(Debian: libuv1), and two cores that are otherwise idle. What is missing is left out, and said.
+`--list` names the rows, `--seconds` and `--rounds` make a run shorter or longer; `servers/` has the
 servers as they were measured, each with the loop that is best for it, wsfast on asyncio's own.
 """
 
@@ -55,9 +56,11 @@ FLOOR = [peer.key for peer in PEERS if peer.kind == "floor"]
 SHOWN = {
     "rate": ("{unit}s a second", "rate", True),
     "cpu": ("Processor time for each {unit}, user + system, in µs", "cpu", False),
+    "per_byte": ("Processor time for each byte, in ns", "per_byte", False),
     "bytes": ("KiB for each connection", "bytes", False),
     "kept": ("MiB kept", "kept", False),
     "latency": ("Latency p50 / p99 / p99.9", "p99", False),
+    "seconds": ("Seconds, and bytes a second", "seconds", False),
 }
 
 
@@ -96,6 +99,10 @@ def value_text(what: str, cell: Cell) -> str:
         return short(cell["rate"]) + (" †" if is_load_bound(cell) else "")
     if what == "cpu":
         return f"{three(cell['user'])} + {three(cell['system'])}"
+    if what == "per_byte":
+        return three(cell["per_byte"])
+    if what == "seconds":
+        return f"{three(cell['seconds'])} s, {three(cell['speed'] / 2**20)} MiB/s"
     if what == "bytes":
         return f"{cell['bytes'] / 1024:.2f}"
     if what == "kept":
@@ -119,6 +126,8 @@ def cell_text(cell: Cell) -> str:
         return f"{cell['bytes'] / 1024:.2f} KiB a connection"
     if "kept" in cell:
         return f"{cell['kept'] / 2**20:.1f} MiB kept"
+    if "speed" in cell:
+        return value_text("seconds", cell)
     text = f"{cell['rate']:>11,.0f}/s  {three(cell['user'])} + {three(cell['system'])} µs"
     if "p99" in cell:
         text += f"  p99 {time_text(cell['p99'])}"
@@ -134,8 +143,11 @@ def by_group(results: Results, group: Group) -> dict[str, Any]:
     }
 
 
-def table(rows: dict[str, Any], what: str) -> str:
-    """A table with a line for each program: ours first, then by the first column."""
+def table(rows: dict[str, Any], what: str, failed: set[str]) -> str:
+    """A table with a line for each program: ours first, then by the first column.
+
+    What failed ("row program") is n/a; what was not asked for is empty.
+    """
     _, number, more = SHOWN[what]
     medians = {
         name: {key: cell["median"] for key, cell in row["cells"].items()}
@@ -154,9 +166,12 @@ def table(rows: dict[str, Any], what: str) -> str:
     lines.append("| --- |" + " ---: |" * len(rows))
     for key in ordered:
         entries = []
-        for row in medians.values():
+        for name, row in medians.items():
             cell, first = row.get(key), row.get(ordered[0])
-            text = "" if cell is None else value_text(what, cell)
+            if cell is None:
+                text = "n/a" if f"{name} {key}" in failed else ""
+            else:
+                text = value_text(what, cell)
             if cell is not None and first is not None and key != ordered[0] and what != "kept":
                 text += f" ({ratio(first[number], cell[number], more)})"
             entries.append(text)
@@ -184,7 +199,7 @@ def targets_table(results: Results) -> str:
         if measured is None:
             entry, verdict = "-", "not measured"
         else:
-            entry = f"{measured:.2f}{unit}"
+            entry = target.text(measured) + unit
             verdict = "met" if target.is_met(measured) else "**missed**"
         against = LABELS.get(target.against, target.against)
         lines.append(f"| {target.work} | {against} | {wanted} | {entry} | {verdict} |")
@@ -219,9 +234,10 @@ def group_section(results: Results, group: Group) -> str:
     parts = [f"#### {group.title}"]
     if group.text:
         parts.append(group.text)
+    failed = {failure.partition(": ")[0] for failure in results["failures"]}
     for what in group.shows:
         heading = SHOWN[what][0].format(unit=group.unit)
-        parts += [f"{heading[0].upper()}{heading[1:]}:", table(rows, what)]
+        parts += [f"{heading[0].upper()}{heading[1:]}:", table(rows, what, failed)]
     return "\n\n".join(parts)
 
 
@@ -232,10 +248,12 @@ def notes(results: Results) -> str:
         {package for text in results["versions"].values() for package in text.split(", ") if text},
         key=str.lower,
     )
+    rounds, more = results["rounds"], results.get("more_rounds", 0)
+    counts = f"{rounds}, or {rounds + more} of what a target is about" if more else f"{rounds}"
     lines = [
         f"{results['scope']}, {results['date']}: `{results['command']}`. Rounds: "
-        f"{results['rounds']}, in each of them one program after the other for "
-        f"{results['seconds']:g} s; the numbers are medians of the rounds.",
+        f"{counts}; in each of them one program after the other for {results['seconds']:g} s. The "
+        "numbers are medians of the rounds.",
         f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}; "
         f"{machine['python']}; {machine['compiler']}. The server has one core, the load generator "
         "another, loopback between them. No compression, no keepalive.",

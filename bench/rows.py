@@ -8,12 +8,25 @@ __all__ = ["GROUPS", "ROWS", "Group", "Row", "spaced"]
 
 SIZES = {
     "32B": 32,
+    "64B": 64,
     "128B": 128,
-    "1KiB": 1024,
+    "200B": 200,
+    "1KiB": 2**10,
+    "16KiB": 2**14,
     "64KiB": 2**16,
+    "128KiB": 2**17,
     "1MiB": 2**20,
     "16MiB": 2**24,
+    "500MiB": 500 * 2**20,
 }
+# A ratio that holds for one size need not hold for another: in full, rows come in all of these.
+USUAL = ("32B", "128B", "1KiB", "64KiB", "1MiB")
+
+# What ws's own bench/speed.js sends, and how often; binary, and all but the last as text too.
+SPEED = {"64B": 10_000, "16KiB": 5_000, "128KiB": 1_000, "1MiB": 100, "500MiB": 1}
+SPEED_LIMIT = 600 * 2**20
+
+GIB = 2**30
 
 OURS = ("wsfast-event", "wsfast-coroutine")
 ALL = (
@@ -40,12 +53,13 @@ class Row:
         title: the head of its column.
         peers: the keys of the programs that do it.
         load: the arguments of the load generator.
-        kind: "load", "memory", "burst" (memory after large messages), or "client".
+        kind: "load", "memory", "burst" (memory after large messages), "client" or "speed".
         mode: of the server, with arguments.
         rate_of: the messages a second are half of what this row and program reached.
         tls: whether it goes over TLS.
         quick: whether it is in the subset; a tuple names the programs that are.
-        rounds: None for as many as asked for.
+        rounds: at most so many; None for as many as asked for.
+        needs: so much memory must be free, in bytes.
     """
 
     name: str
@@ -58,6 +72,7 @@ class Row:
     tls: bool = False
     quick: bool | tuple[str, ...] = True
     rounds: int | None = None
+    needs: int = 0
 
     @property
     def group(self) -> str:
@@ -79,7 +94,7 @@ class Group:
         name: the first part of the names of its rows.
         title: the heading.
         text: what is measured.
-        shows: the tables: "rate", "cpu", "bytes", "kept" or "latency".
+        shows: the tables: "rate", "cpu", "per_byte", "bytes", "kept", "latency" or "seconds".
         unit: what is counted.
     """
 
@@ -102,10 +117,25 @@ GROUPS = [
     Group("single", "Echo, one connection, 1 in flight", "", ("rate", "cpu", "latency")),
     Group("tls", "Echo over TLS, 100 connections", "TLS 1.3.", ("rate", "cpu")),
     Group(
+        "kind",
+        "Text, binary and ping, 100 connections, 1 in flight",
+        "The same echo with text, which has to be valid UTF-8 and is a str in Python, and with "
+        "binary messages; and pings, which are answered with pongs.",
+        ("rate", "cpu"),
+    ),
+    Group(
+        "speed",
+        "Serial echo, as in ws's own benchmark",
+        "Server and client are two processes of the same library, with one connection between "
+        "them; a message goes when the last one came back. Sizes and counts are those of ws's "
+        "`bench/speed.js`, and as there the bytes of both directions count.",
+        ("seconds",),
+    ),
+    Group(
         "client",
         "Receiving as a client",
-        "A server in C sends messages of 200 B, each in a write of its own or 16 in one, as fast "
-        "as the client takes them.",
+        "A server in C sends messages, each in a write of its own or 16 in one, as fast as the "
+        "client takes them.",
         ("rate", "cpu"),
     ),
     Group(
@@ -162,10 +192,9 @@ GROUPS = [
     Group(
         "size",
         "How cost grows with size",
-        "Processor time for each message, 10 connections, 1 in flight on each.",
-        ("cpu",),
+        "10 connections, 1 in flight on each.",
+        ("cpu", "per_byte"),
     ),
-    Group("binary", "Binary messages, 100 connections, 1 in flight", "", ("rate", "cpu")),
     Group(
         "pure",
         "Without compiled modules, 100 connections, 1 in flight",
@@ -181,67 +210,72 @@ def spaced(size: str) -> str:
     return f"{number} {size.removeprefix(number)}"
 
 
+def exchanges(size: str, depth: int) -> tuple[str, tuple[str, ...]]:
+    """The title of an echo on many connections, and the arguments of the load generator.
+
+    100 connections with 16 MiB in flight each would measure the machine's memory.
+    """
+    connections = 10 if (size, depth) == ("1MiB", 16) else 100
+    title = f"{spaced(size)}, {depth} in flight"
+    if connections != 100:
+        title += f", {connections} connections"
+    load = ("--size", str(SIZES[size]), "--depth", str(depth), "--connections", str(connections))
+    return title, load
+
+
 def echo_rows() -> list[Row]:
     """All sizes and depths; the subset has the small ones at both depths, the large ones at 1."""
     quick = {("32B", 1), ("32B", 16), ("1KiB", 1), ("1KiB", 16), ("64KiB", 1), ("1MiB", 1)}
     fewer = tuple(key for key in ALL if key not in ("aiohttp", "uvicorn", "socketify"))
     rows = []
-    for size in ("32B", "128B", "1KiB", "64KiB", "1MiB"):
+    for size in USUAL:
         for depth in (1, 16):
             in_subset: bool | tuple[str, ...] = (size, depth) in quick
-            if in_subset and (size, depth) not in (("32B", 1), ("32B", 16)):
+            if in_subset and size != "32B":
                 in_subset = fewer
-            rows.append(
-                Row(
-                    f"echo/{size}/{depth}",
-                    f"{spaced(size)}, {depth} in flight",
-                    ALL,
-                    ("--size", str(SIZES[size]), "--depth", str(depth)),
-                    quick=in_subset,
-                )
-            )
+            title, load = exchanges(size, depth)
+            rows.append(Row(f"echo/{size}/{depth}", title, ALL, load, quick=in_subset))
     return rows
 
 
 def other_echo_rows() -> list[Row]:
-    """One connection, TLS, binary, the pure backend."""
-    single = (*OURS, "uwebsockets", "picows-core", "websockets", "node", "bare-c")
+    """One connection, TLS, kinds of messages, the pure backend."""
+    few = (*OURS, "uwebsockets", "picows-core", "websockets", "node", "bare-c")
     tls = (*OURS, "picows-core", "picows-websockets", "websockets", "aiohttp", "node")
-    few = ("wsfast-event", "picows-core", "node")
     return [
         *(
             Row(
                 f"single/{size}",
                 spaced(size),
-                single,
+                few,
                 ("--connections", "1", "--size", str(SIZES[size])),
-                quick=("wsfast-event", "wsfast-coroutine", "picows-core", "bare-c")
-                if size == "32B"
-                else False,
+                quick=(*OURS, "picows-core", "bare-c") if size == "32B" else False,
             )
-            for size in ("32B", "1KiB")
+            for size in USUAL
         ),
         *(
             Row(
                 f"tls/{size}/{depth}",
-                f"{spaced(size)}, {depth} in flight",
+                exchanges(size, depth)[0],
                 tls,
-                ("--size", str(SIZES[size]), "--depth", str(depth), "--tls"),
+                (*exchanges(size, depth)[1], "--tls"),
                 tls=True,
-                quick=few if size == "32B" else False,
+                quick=("wsfast-event", "picows-core", "node") if size == "32B" else False,
             )
-            for size in ("32B", "1KiB")
+            for size in USUAL
             for depth in (1, 16)
         ),
         *(
             Row(
-                f"binary/{size}",
-                spaced(size),
-                (*OURS, "uwebsockets", "picows-core", "websockets", "node", "bare-c"),
-                ("--size", str(SIZES[size]), "--binary"),
-                quick=False,
+                f"kind/{kind}/{size}",
+                f"{kind}, {spaced(size)}",
+                few,
+                ("--size", str(SIZES[size]), *options),
+                quick=("wsfast-event", "picows-core", "node") if size == "32B" else False,
             )
-            for size in ("32B", "1KiB", "64KiB", "1MiB")
+            for size in USUAL
+            for kind, options in (("text", ()), ("binary", ("--binary",)), ("ping", ("--ping",)))
+            if kind != "ping" or size == "32B"
         ),
         *(
             Row(
@@ -251,8 +285,29 @@ def other_echo_rows() -> list[Row]:
                 ("--size", str(SIZES[size])),
                 quick=size in ("32B", "1KiB", "64KiB"),
             )
-            for size in ("32B", "128B", "1KiB", "64KiB", "1MiB")
+            for size in USUAL
         ),
+    ]
+
+
+def speed_rows() -> list[Row]:
+    """Those of ws's bench/speed.js."""
+    quick = ("binary/64B", "binary/1MiB")
+    return [
+        Row(
+            f"speed/{kind}/{size}",
+            f"{kind}, {count:,} x {spaced(size)}",
+            (*OURS, "node", "websockets"),
+            (kind, str(SIZES[size]), str(count)),
+            kind="speed",
+            mode=("echo", "--max-size", str(SPEED_LIMIT)),
+            quick=(OURS[0], "node", "websockets") if f"{kind}/{size}" in quick else False,
+            rounds=1 if size == "500MiB" else None,
+            needs=GIB * 8 if size == "500MiB" else 0,
+        )
+        for kind in ("binary", "text")
+        for size, count in SPEED.items()
+        if kind == "binary" or size != "500MiB"
     ]
 
 
@@ -265,13 +320,14 @@ def sending_rows() -> list[Row]:
     return [
         *(
             Row(
-                f"client/200B/{burst}",
-                "one a write" if burst == 1 else f"{burst} a write",
+                f"client/{size}/{burst}",
+                f"{spaced(size)}, " + ("one a write" if burst == 1 else f"{burst} a write"),
                 clients,
-                ("200", str(burst)),
+                (str(SIZES[size]), str(burst)),
                 kind="client",
-                quick=quick,
+                quick=quick if size == "200B" else False,
             )
+            for size in ("32B", "128B", "200B", "1KiB", "64KiB")
             for burst in (1, 16)
         ),
         Row(
@@ -327,7 +383,7 @@ def memory_rows() -> list[Row]:
             peers,
             ("--size", str(2**20), "--hold"),
             "burst",
-            quick=(*OURS, "picows-core"),
+            quick=(*OURS, "picows-core", "websockets", "node"),
             rounds=1,
         ),
     ]
@@ -371,6 +427,7 @@ def remaining_rows() -> list[Row]:
                 quick=("wsfast-event", "wsfast-coroutine", "uwebsockets", "bare-c")
                 if count in (100, 10000)
                 else False,
+                rounds=3 if count == 10000 else None,
             )
             for count in (1, 10, 100, 1000, 10000)
         ),
@@ -382,9 +439,16 @@ def remaining_rows() -> list[Row]:
                 ("--size", str(SIZES[size]), "--connections", "10"),
                 quick=False,
             )
-            for size in ("32B", "1KiB", "64KiB", "1MiB", "16MiB")
+            for size in (*USUAL, "16MiB")
         ),
     ]
 
 
-ROWS = echo_rows() + other_echo_rows() + sending_rows() + memory_rows() + remaining_rows()
+ROWS = (
+    echo_rows()
+    + other_echo_rows()
+    + speed_rows()
+    + sending_rows()
+    + memory_rows()
+    + remaining_rows()
+)

@@ -3,9 +3,9 @@
 usage: run.py [--full] [--rows PATTERN] [--peers PATTERN] [--seconds S] [--rounds N]
               [--uwebsockets PATH]
 
-The subset takes about five minutes; --full (or FULL=1 in the environment) measures every row, for
-longer. PATTERN is a shell pattern or several with commas between them, for instance "echo/*/16" or
-"memory,push". --list names the rows and the programs.
+The subset takes about five minutes; --full (or FULL=1 in the environment) measures every row, in
+about forty. PATTERN is a shell pattern or several with commas between them, for instance
+"echo/*/16" or "memory,push". --list names the rows and the programs.
 
 A run of everything or of the subset goes to bench/results/ and into bench/README.md. What --rows
 or --peers picked out is only printed, and written to build/bench/last.json.
@@ -29,24 +29,27 @@ from pathlib import Path
 from typing import Any
 
 import report
-from peers import PEERS, Peer, find_peers
+from contenders import PEERS, Peer, find_peers
 from processes import (
     LOAD_CORE,
     SERVER_CORE,
     Failure,
     Server,
+    available_memory,
     holding,
     raise_file_limit,
     run,
 )
 from programs import BUILD, build_programs, describe_machine, make_certificate
 from rows import GROUPS, ROWS, Row
+from targets import TARGETED
 
 RESULTS = Path(__file__).parent / "results"
 
-WARMUP = 0.2
-SUBSET = (0.4, 3)  # seconds and rounds
-FULL = (1.0, 5)
+WARMUP = 0.1
+# Seconds; rounds; and how many more rounds for what a verdict depends on.
+SUBSET = (0.25, 3, 2)
+FULL = (1.0, 3, 2)
 
 Cell = dict[str, float]
 
@@ -59,6 +62,7 @@ class Bench:
         rows: in their order.
         seconds: of each measurement.
         rounds: of each row.
+        more_rounds: of what a target is about.
         programs: the paths of the C programs.
         certificate: the paths for TLS.
     """
@@ -66,6 +70,7 @@ class Bench:
     rows: list[Row]
     seconds: float
     rounds: int
+    more_rounds: int
     programs: dict[str, str]
     certificate: tuple[str, str] | None
     cells: dict[str, dict[str, list[Cell]]] = field(default_factory=dict)
@@ -76,22 +81,26 @@ class Bench:
 
     # What is to be done
 
-    def rounds_of(self, row: Row) -> int:
-        """How often a row is measured."""
-        return min(row.rounds or self.rounds, self.rounds)
+    def rounds_of(self, row: Row, key: str) -> int:
+        """How often a program is measured in a row."""
+        rounds = self.rounds + (self.more_rounds if (row.name, key) in TARGETED else 0)
+        return rounds if row.rounds is None else min(row.rounds, rounds)
 
     def weight(self, row: Row) -> float:
         """About how many seconds a cell takes, for the estimate of the time left."""
         if row.kind == "memory":
             return 4.0
+        if row.kind == "speed":
+            _, size, count = row.load
+            return 0.5 + int(count) * (60e-6 + int(size) * 2e-9)
         start = 0.6 if row.kind in ("client", "burst") else 0.1
         connections = argument_of(row, "--connections", 100)
         return start + WARMUP + self.seconds + connections / 5000
 
     def measure_all(self) -> None:
         """Measure the rows, round by round, in each round one program after the other."""
-        cells = [(row, peer) for row in self.rows for peer in row.peers]
-        total = sum(self.weight(row) * self.rounds_of(row) for row, _ in cells)
+        cells = [(row, key) for row in self.rows for key in row.peers]
+        total = sum(self.weight(row) * self.rounds_of(row, key) for row, key in cells)
         group = None
         with contextlib.ExitStack() as stack:
             stack.callback(self.stop_servers)
@@ -99,10 +108,12 @@ class Bench:
                 if row.group != group:
                     self.stop_servers()
                     group = row.group
-                for number in range(self.rounds_of(row)):
+                rounds = {key: self.rounds_of(row, key) for key in row.peers}
+                for number in range(max(rounds.values())):
                     for key in row.peers:
-                        self.measure(row, PEER[key], number, total)
-                        self.done += self.weight(row)
+                        if number < rounds[key]:
+                            self.measure(row, PEER[key], number, total)
+                            self.done += self.weight(row)
 
     def measure(self, row: Row, peer: Peer, number: int, total: float) -> None:
         """Measure one cell once, and tell."""
@@ -120,7 +131,7 @@ class Bench:
             text = report.cell_text(cell)
         elapsed = time.monotonic() - self.started
         left = elapsed / self.done * (total - self.done) if self.done else total
-        place = f"{row.name:<16} {peer.key:<18} {number + 1}/{self.rounds_of(row)}"
+        place = f"{row.name:<19} {peer.key:<18} {number + 1}/{self.rounds_of(row, peer.key)}"
         print(f"{minutes(left):>6} left  {place}  {text}", flush=True)
 
     # Servers
@@ -135,7 +146,7 @@ class Bench:
 
     def start(self, peer: Peer, command: list[str]) -> Server:
         """Start a server on its core."""
-        return Server(command, environment(peer), BUILD / f"{peer.key}.log", SERVER_CORE)
+        return Server(command, peer.variables(), BUILD / f"{peer.key}.log", SERVER_CORE)
 
     def server_command(self, row: Row, peer: Peer) -> list[str]:
         """How the server of a row is started."""
@@ -173,6 +184,8 @@ class Bench:
         if argument_of(row, "--connections", 100) >= 1000:
             server.wait_until_quiet()
         cell = per_message(json.loads(output))
+        if row.group == "size":
+            cell["per_byte"] = cell["cpu"] * 1000 / argument_of(row, "--size", 0)
         return {**cell, "asked_rate": rate} if rate else cell
 
     def half_rate(self, name: str, key: str) -> float:
@@ -229,9 +242,18 @@ class Bench:
             [*peer.client_command(), *arguments],
             SERVER_CORE,
             BUILD / f"{peer.key}.log",
-            environment(peer),
+            peer.variables(),
         )
         return per_message(json.loads(output))
+
+    def measure_speed(self, row: Row, peer: Peer) -> Cell:
+        """The seconds of a serial echo between a client and a server of the same library."""
+        port = self.server(row, peer).port
+        log = BUILD / f"{peer.key}.log"
+        command = [*peer.speed_command(), str(port), *row.load]
+        seconds = float(run(command, LOAD_CORE, log, peer.variables()))
+        _, size, count = row.load
+        return {"seconds": seconds, "speed": 2 * int(size) * int(count) / seconds}
 
 
 PEER = {peer.key: peer for peer in PEERS}
@@ -240,11 +262,6 @@ PEER = {peer.key: peer for peer in PEERS}
 def argument_of(row: Row, name: str, default: int) -> int:
     """A number among the arguments of the load generator."""
     return int(row.load[row.load.index(name) + 1]) if name in row.load else default
-
-
-def environment(peer: Peer) -> dict[str, str]:
-    """With the wsfast of this tree."""
-    return {"PYTHONPATH": str(Path(__file__).parent.parent), **peer.environment}
 
 
 def per_message(result: Cell) -> Cell:
@@ -303,8 +320,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--uwebsockets", metavar="PATH", help="an echo server of uWebSockets")
     parser.add_argument("--list", action="store_true", help="name the rows and the programs")
     options = parser.parse_args()
-    seconds, rounds = FULL if options.full else SUBSET
+    seconds, rounds, more = FULL if options.full else SUBSET
     options.seconds = seconds if options.seconds is None else options.seconds
+    options.more_rounds = more if options.rounds is None else 0
     options.rounds = rounds if options.rounds is None else options.rounds
     if not 0.05 <= options.seconds <= 30 or not 1 <= options.rounds <= 100:
         parser.error("--seconds must be from 0.05 to 30, --rounds from 1 to 100")
@@ -351,12 +369,17 @@ def main() -> None:
         print("bench: there is only one core, which server and load share: rates mean little")
     files = raise_file_limit()
     rows = choose_rows(options, missing, certificate is not None)
-    for row in [row for row in rows if argument_of(row, "--connections", 100) > files - 100]:
-        print(f"bench: without {row.name}: only {files} open files are allowed (ulimit -n)")
-        rows.remove(row)
+    free = available_memory()
+    for row in rows[:]:
+        if argument_of(row, "--connections", 100) > files - 100:
+            print(f"bench: without {row.name}: only {files} open files are allowed (ulimit -n)")
+            rows.remove(row)
+        elif row.needs > free:
+            print(f"bench: without {row.name}: it may need {row.needs >> 30} GiB of memory")
+            rows.remove(row)
     if not rows:
         raise SystemExit("bench: no such rows (--list names them)")
-    bench = Bench(rows, options.seconds, options.rounds, programs, certificate)
+    bench = Bench(rows, options.seconds, options.rounds, options.more_rounds, programs, certificate)
     # The harness itself stays off the core under test.
     os.sched_setaffinity(0, {LOAD_CORE})
     try:
@@ -371,6 +394,7 @@ def main() -> None:
         "full": options.full,
         "seconds": options.seconds,
         "rounds": options.rounds,
+        "more_rounds": options.more_rounds,
         "machine": describe_machine(),
         "versions": versions,
         "missing": missing,

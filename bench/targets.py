@@ -7,7 +7,7 @@ from typing import Any
 
 from rows import spaced
 
-__all__ = ["TARGETS", "Target", "judge"]
+__all__ = ["TARGETED", "TARGETS", "Target", "judge"]
 
 Results = dict[str, Any]
 
@@ -34,6 +34,10 @@ class Target:
     at_most: float | None = None
     unit: float = 1.0
 
+    def cells(self) -> set[tuple[str, str]]:
+        """The rows and programs it is about."""
+        return {cell[:2] for cell in (self.ours, self.theirs) if cell is not None}
+
     def measure(self, results: Results) -> float | None:
         """The ratio or the number in a run; None if it was not measured."""
         ours = number(results, *self.ours)
@@ -48,9 +52,21 @@ class Target:
             self.at_most is None or measured <= self.at_most
         )
 
+    def text(self, measured: float) -> str:
+        """A measured number with two digits, or with as many as the verdict can be seen from."""
+        for digits in range(2, 9):
+            text = f"{measured:.{digits}f}"
+            if self.is_met(float(text)) == self.is_met(measured):
+                break
+        return text
+
 
 class Growth(Target):
     """How ours grows from one row to another, over how the floor grows."""
+
+    def cells(self) -> set[tuple[str, str]]:
+        after = super().cells()
+        return after | {("growth/100", peer) for _, peer in after}
 
     def measure(self, results: Results) -> float | None:
         assert self.theirs is not None
@@ -87,8 +103,8 @@ def faster(
 def echo_targets() -> list[Target]:
     """Echo, of both styles and of all sizes."""
     targets = []
-    for size, words in (("32B", "32 B"), ("1KiB", "1 KiB")):
-        one, many = f"echo/{size}/1", f"echo/{size}/16"
+    for size in ("32B", "1KiB"):
+        words, one, many = spaced(size), f"echo/{size}/1", f"echo/{size}/16"
         event = f"listeners, echo of {words}"
         coroutine = f"coroutines, echo of {words}"
         targets += faster(
@@ -133,20 +149,28 @@ def echo_targets() -> list[Target]:
             COROUTINE,
             {"websockets": 13, "picows-websockets": 6},
         )
-    for size, words in (("64KiB", "64 KiB"), ("1MiB", "1 MiB")):
+    for size in ("64KiB", "1MiB"):
+        for depth in (1, 16):
+            targets += faster(
+                f"listeners, echo of {spaced(size)}, {depth} in flight",
+                f"echo/{size}/{depth}",
+                EVENT,
+                {"uwebsockets": 0.9, "websockets": 1.3},
+            )
+    for size in ("32B", "1KiB"):
         targets += faster(
-            f"listeners, echo of {words}, 1 in flight",
-            f"echo/{size}/1",
+            f"listeners, one connection, {spaced(size)}",
+            f"single/{size}",
             EVENT,
-            {"uwebsockets": 0.9, "websockets": 1.3},
+            {"picows-core": 1},
         )
-    targets += faster("listeners, one connection", "single/32B", EVENT, {"picows-core": 1})
-    targets += faster(
-        "listeners, TLS, 1 in flight", "tls/32B/1", EVENT, {"picows-core": 1.1, "node": 1}
-    )
-    targets += faster(
-        "listeners, TLS, 16 in flight", "tls/32B/16", EVENT, {"picows-core": 4, "node": 1}
-    )
+        for depth, ratio in ((1, 1.1), (16, 4.0)):
+            targets += faster(
+                f"listeners, TLS, {spaced(size)}, {depth} in flight",
+                f"tls/{size}/{depth}",
+                EVENT,
+                {"picows-core": ratio, "node": 1},
+            )
     return targets
 
 
@@ -242,6 +266,9 @@ def resource_targets() -> list[Target]:
 
 
 TARGETS = echo_targets() + sending_targets() + resource_targets()
+
+# The rows and programs on which a verdict depends.
+TARGETED = {cell for target in TARGETS for cell in target.cells()}
 
 
 def judge(results: Results) -> list[tuple[Target, float | None]]:

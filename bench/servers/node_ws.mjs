@@ -1,14 +1,13 @@
 // Node's ws, with bufferutil.
 //
 // usage: node_ws.mjs PORT [echo|push|broadcast] [--cert FILE --key FILE]
-//                    [--count MESSAGES] [--size BYTES]
+//                    [--count MESSAGES] [--size BYTES] [--max-size BYTES]
 import { readFileSync } from 'node:fs';
 import { createServer as createPlainServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { parseArgs } from 'node:util';
 import { WebSocketServer } from 'ws';
 
-const MAX_SIZE = 2 ** 25;
 const PUSH_LIMIT = 2 ** 16;
 const FILLER = '0123456789abcdef';
 
@@ -19,6 +18,7 @@ const { positionals, values } = parseArgs({
     key: { type: 'string' },
     count: { type: 'string', default: '1' },
     size: { type: 'string', default: '128' },
+    'max-size': { type: 'string', default: String(2 ** 25) },
   },
 });
 const [port, mode = 'echo'] = positionals;
@@ -32,7 +32,8 @@ const http = values.cert
 const server = new WebSocketServer({
   server: http,
   perMessageDeflate: false,
-  maxPayload: MAX_SIZE,
+  maxPayload: Number(values['max-size']),
+  clientTracking: mode === 'broadcast',
 });
 const pushed = new Set();
 

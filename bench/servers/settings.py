@@ -1,7 +1,7 @@
 """What every server of the benchmark has in common: its command line, sizes and loop.
 
 usage: SERVER PORT [echo|push|broadcast] [--loop asyncio|uvloop] [--cert FILE --key FILE]
-                   [--count MESSAGES] [--size BYTES]
+                   [--count MESSAGES] [--size BYTES] [--max-size BYTES]
 
 echo answers every message. push, from the first message of a connection on, sends COUNT messages
 of SIZE bytes to it in every turn of the loop. broadcast sends COUNT messages of SIZE bytes to
@@ -18,9 +18,6 @@ from typing import Any
 
 HOST = "127.0.0.1"
 
-# Larger than the largest message of any row, so that no server is held up by a limit.
-MAX_SIZE = 2**25
-
 FILLER = "0123456789abcdef"
 
 parser = argparse.ArgumentParser()
@@ -31,11 +28,14 @@ parser.add_argument("--cert")
 parser.add_argument("--key")
 parser.add_argument("--count", type=int, default=1)
 parser.add_argument("--size", type=int, default=128)
+# Larger than the largest message of nearly any row, so that no server is held up by a limit.
+parser.add_argument("--max-size", type=int, default=2**25)
 settings = parser.parse_args()
 
 port: int = settings.port
 mode: str = settings.mode
 count: int = settings.count
+MAX_SIZE: int = settings.max_size
 message: str = (FILLER * (settings.size // len(FILLER) + 1))[: settings.size]
 
 

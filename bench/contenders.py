@@ -17,7 +17,7 @@ __all__ = ["PEERS", "Peer", "find_peers"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-SERVERS = HERE / "servers"
+NODE_MODULES = HERE / "node_modules"
 
 UVLOOP = ("--loop", "uvloop")
 
@@ -32,6 +32,7 @@ class Peer:
         kind: "ours", "peer", or "floor" for the bare C server, which is no library.
         server: the file below servers/, and arguments; nothing if it is only a client.
         client: the file below clients/.
+        speed: the file below speed/.
         environment: in addition to ours.
         needs: the packages that must be installed; their versions are recorded.
         secure: whether it can do TLS.
@@ -42,23 +43,36 @@ class Peer:
     kind: str = "peer"
     server: tuple[str, ...] = ()
     client: str | None = None
+    speed: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     secure: bool = True
+
+    def variables(self) -> dict[str, str]:
+        """Its environment, with the wsfast of this tree."""
+        return {"PYTHONPATH": str(ROOT), **self.environment}
 
     def server_command(self, programs: Mapping[str, str]) -> list[str]:
         """The command that serves; its port and mode come behind."""
         name, *arguments = self.server
         if name in programs:
             return [programs[name], *arguments]
-        if name.endswith(".mjs"):
-            return ["node", str(SERVERS / name), *arguments]
-        return [sys.executable, str(SERVERS / name), *arguments]
+        return [*script("servers", name), *arguments]
 
     def client_command(self) -> list[str]:
         """The command that receives from a feed; its port and times come behind."""
         assert self.client is not None
-        return [sys.executable, str(HERE / "clients" / self.client)]
+        return script("clients", self.client)
+
+    def speed_command(self) -> list[str]:
+        """The command that talks to its own server; port, kind, size and count come behind."""
+        assert self.speed is not None
+        return script("speed", self.speed)
+
+
+def script(directory: str, name: str) -> list[str]:
+    """How a file in Python or JavaScript is run."""
+    return ["node" if name.endswith(".mjs") else sys.executable, str(HERE / directory / name)]
 
 
 # Each on the loop that is best for it; wsfast on asyncio's own.
@@ -69,6 +83,7 @@ PEERS = [
         "ours",
         ("wsfast_event.py",),
         "wsfast_event.py",
+        "wsfast_event.py",
         needs=("wsfast", "httptools"),
     ),
     Peer(
@@ -76,6 +91,7 @@ PEERS = [
         "wsfast, coroutines",
         "ours",
         ("wsfast_coroutine.py",),
+        "wsfast_coroutine.py",
         "wsfast_coroutine.py",
         needs=("wsfast", "httptools"),
     ),
@@ -115,6 +131,7 @@ PEERS = [
         "websockets (uvloop)",
         server=("websockets_server.py", *UVLOOP),
         client="websockets_client.py",
+        speed="websockets_client.py",
         needs=("websockets", "uvloop"),
     ),
     Peer(
@@ -137,7 +154,7 @@ PEERS = [
         needs=("uvicorn", "websockets", "httptools", "uvloop"),
         secure=False,
     ),
-    Peer("node", "Node's ws", server=("node_ws.mjs",)),
+    Peer("node", "Node's ws", server=("node_ws.mjs",), speed="node_ws.mjs"),
     Peer("socketify", "socketify", server=("socketify_server.py",), needs=("socketify",)),
     Peer("bare-c", "bare C, no library", "floor", ("feed",), secure=False),
 ]
@@ -187,7 +204,7 @@ def check_uwebsockets(path: str | None) -> str:
 
 
 def check_socketify() -> None:
-    """It brings its library along, but not the libuv that this needs."""
+    """It brings its library along, but not the libuv that this needs (Debian: libuv1)."""
     command = [sys.executable, "-c", "import socketify"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if result.returncode != 0:
@@ -199,18 +216,18 @@ def install_node_peer() -> str:
     """Let npm install what package.json names, unless that was done before."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise LookupError("node or npm is not installed")
-    installed = SERVERS / "node_modules" / ".installed"
-    package = SERVERS / "package.json"
+    installed = NODE_MODULES / ".installed"
+    package = HERE / "package.json"
     if not installed.exists() or installed.stat().st_mtime < package.stat().st_mtime:
         print("bench: installing Node's ws and bufferutil (npm)", flush=True)
         command = ["npm", "ci", "--loglevel=error"]
-        result = subprocess.run(command, cwd=SERVERS, check=False, timeout=300)
+        result = subprocess.run(command, cwd=HERE, check=False, timeout=300)
         if result.returncode != 0:
             raise LookupError("npm could not install ws and bufferutil")
         installed.touch()
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
     names = [f"Node {node.stdout.strip().removeprefix('v')}"]
     for name in ("ws", "bufferutil"):
-        description = json.loads((SERVERS / "node_modules" / name / "package.json").read_text())
+        description = json.loads((NODE_MODULES / name / "package.json").read_text())
         names.append(f"{name} {description['version']}")
     return ", ".join(names)
