@@ -383,7 +383,7 @@ def memory_rows() -> list[Row]:
             peers,
             ("--size", str(2**20), "--hold"),
             "burst",
-            quick=(*OURS, "picows-core", "websockets", "node"),
+            quick=(*OURS, "picows-core"),
             rounds=1,
         ),
     ]
@@ -403,6 +403,7 @@ def remaining_rows() -> list[Row]:
                 (OURS[0], "wsfast-h11", *ALL[1:-1]),
                 ("--handshakes", "--connections", "1000", *closing),
                 quick=(OURS[0], "wsfast-h11", "uwebsockets", "picows-core", "websockets", "node"),
+                rounds=3,
             )
             for name, title, closing in (
                 ("open", "opened", ()),

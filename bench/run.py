@@ -89,13 +89,13 @@ class Bench:
     def weight(self, row: Row) -> float:
         """About how many seconds a cell takes, for the estimate of the time left."""
         if row.kind == "memory":
-            return 4.0
+            return 3.0
         if row.kind == "speed":
             _, size, count = row.load
-            return 0.5 + int(count) * (60e-6 + int(size) * 2e-9)
-        start = 0.6 if row.kind in ("client", "burst") else 0.1
-        connections = argument_of(row, "--connections", 100)
-        return start + WARMUP + self.seconds + connections / 5000
+            return 0.5 + int(count) * (60e-6 + int(size) * 5e-9)
+        start = {"client": 0.3, "burst": 1.5}.get(row.kind, 0.1)
+        opened = argument_of(row, "--connections", 100) * (3 if "--handshakes" in row.load else 1)
+        return start + WARMUP + self.seconds + opened / 5000
 
     def measure_all(self) -> None:
         """Measure the rows, round by round, in each round one program after the other."""

@@ -13,8 +13,9 @@ from time import perf_counter
 port, size, count = int(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4])
 uri = f"ws://127.0.0.1:{port}/"
 
-# As in ws's benchmark: bytes from 0 to 126, which are text as well.
-_bytes = random.Random(1).randbytes(size).translate(bytes(value % 127 for value in range(256)))
+# As in ws's benchmark: bytes from 0 to 126, which are text as well. A mebibyte of them, repeated.
+_some = random.Random(1).randbytes(2**20).translate(bytes(value % 127 for value in range(256)))
+_bytes = (_some * (size // len(_some) + 1))[:size]
 data = _bytes if sys.argv[2] == "binary" else _bytes.decode("ascii")
 
 # Larger than the largest message, so that no client is held up by a limit.
