@@ -95,6 +95,17 @@ cdef class DirectDriver:
         """
         raise NotImplementedError
 
+    cdef Py_ssize_t send_both(
+        self,
+        const uint8_t* head,
+        size_t head_size,
+        const uint8_t* data,
+        size_t size,
+        bytes owner,
+    ) except -1:
+        """Like send(), with something in front."""
+        raise NotImplementedError
+
 
 cdef class Connection(Protocol):
     def __init__(
@@ -480,18 +491,23 @@ cdef class Connection(Protocol):
             return 0
         cdef double now = monotonic_seconds()
         cdef bint hold = self.should_hold(now)
-        cdef bint large = (
-            size > COPY_LIMIT and not self.client and owner is not None and not self.cork_depth
-        )
+        cdef bint large = size > COPY_LIMIT and not self.client and not self.cork_depth
+        cdef Py_ssize_t waiting
         cdef uint8_t* target = self.reserve(MAX_HEADER if large else size + MAX_HEADER)
         cdef size_t header_size = write_header(target, opcode, size, fin, 0, self.client)
         cdef uint32_t key
         if large:
             # The payload leaves from where it is, behind what is held.
             self.held_size += header_size
-            data = PyBytes_FromStringAndSize(<char*> self.held, self.held_size)
+            if self.direct is not None:
+                waiting = self.direct.send_both(self.held, self.held_size, payload, size, owner)
+                self.release_held()
+                return self.limit_waiting(waiting)
+            head = PyBytes_FromStringAndSize(<char*> self.held, self.held_size)
             self.release_held()
-            return self.transmit((data, owner))
+            if owner is None:
+                owner = PyBytes_FromStringAndSize(<const char*> payload, size)
+            return self.transmit((head, owner))
         if self.client:
             key = make_key(self)
             memcpy(target + header_size, &key, 4)

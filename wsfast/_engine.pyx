@@ -360,6 +360,48 @@ cdef class SocketDriver(DirectDriver):
     cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1:
         return self.put(data, size, owner)
 
+    cdef Py_ssize_t send_both(
+        self,
+        const uint8_t* head,
+        size_t head_size,
+        const uint8_t* data,
+        size_t size,
+        bytes owner,
+    ) except -1:
+        cdef iovec vectors[2]
+        cdef msghdr message
+        cdef ssize_t written
+        if self.closing or self.shut or self.shutting:
+            return 0
+        if self.backlog_size:
+            self.put(head, head_size, None)
+            return self.put(data, size, owner)
+        vectors[0].iov_base = <void*> head
+        vectors[0].iov_len = head_size
+        vectors[1].iov_base = <void*> data
+        vectors[1].iov_len = size
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = vectors
+        message.msg_iovlen = 2
+        written = sendmsg(self.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if written < 0:
+            if last_error != EAGAIN and last_error != EINTR:
+                self.broken(last_error)
+                return 0
+            written = 0
+        if <size_t> written < head_size:
+            rest = PyBytes_FromStringAndSize(<const char*> head + written, head_size - written)
+            self.keep(rest, 0, head_size - written)
+            written = head_size
+        written -= head_size
+        if <size_t> written < size:
+            if owner is None:
+                owner = PyBytes_FromStringAndSize(<const char*> data + written, size - written)
+                size -= written
+                written = 0
+            self.keep(owner, written, size - written)
+        return self.backlog_size
+
     cdef Py_ssize_t put(self, const uint8_t* data, size_t size, bytes owner) except -1:
         """Write to the socket; what it does not take goes into the backlog."""
         cdef ssize_t written = 0

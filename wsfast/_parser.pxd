@@ -58,6 +58,7 @@ cdef class FrameReader:
     cdef uint64_t message_size
     cdef uint64_t message_fragments
     cdef PyObject* buffer
+    cdef bint is_ascii
     cdef size_t stored
     cdef Utf8State utf8
 
@@ -77,7 +78,10 @@ cdef class FrameReader:
     cdef size_t room(self, size_t least) noexcept
     cdef uint8_t* room_start(self) noexcept
     cdef int fill(self, size_t n) except -1
+    cdef int check_stored(self, size_t n) except -1
+    cdef size_t capacity(self) noexcept
     cdef int resize_buffer(self, size_t size) except -1
+    cdef int leave_ascii(self, size_t n) except -1
     cdef void drop_buffer(self) noexcept
     cdef int deliver(self) except -1
     cdef object take_text(self)

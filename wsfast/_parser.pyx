@@ -35,10 +35,14 @@ from .frames import Close, is_close_code
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     void* PyUnicode_DATA(object text)
-    char* buffer_data "PyBytes_AS_STRING"(PyObject* buffer)
-    Py_ssize_t buffer_size "PyBytes_GET_SIZE"(PyObject* buffer)
-    PyObject* new_buffer "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
+    char* bytes_data "PyBytes_AS_STRING"(PyObject* buffer)
+    Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject* buffer)
+    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
     int _PyBytes_Resize(PyObject** buffer, Py_ssize_t size) except -1
+    PyObject* new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 maxchar) except NULL
+    int PyUnicode_Resize(PyObject** text, Py_ssize_t size) except -1
+    void* text_data "PyUnicode_DATA"(PyObject* text)
+    Py_ssize_t text_size "PyUnicode_GET_LENGTH"(PyObject* text)
 
 cdef enum:
     INFO
@@ -341,7 +345,7 @@ cdef class FrameReader:
     cdef int store(self, size_t n) except -1:
         """Move n bytes from the input to the end of the message's buffer, unmasked."""
         cdef uint8_t* target
-        cdef size_t capacity = 0 if self.buffer is NULL else buffer_size(self.buffer)
+        cdef size_t capacity = self.capacity()
         cdef size_t needed = self.stored + n
         if needed > capacity:
             # Twice what is there, so that many small fragments cost linear time; what came bounds
@@ -352,12 +356,23 @@ cdef class FrameReader:
             if capacity < needed:
                 capacity = needed
             self.resize_buffer(capacity)
-        target = <uint8_t*> buffer_data(self.buffer) + self.stored
-        xor_copy(target, self.position, n, self.key)
-        if self.message_opcode == TEXT and not utf8_feed(&self.utf8, target, n):
+        target = self.room_start()
+        if not self.is_ascii:
+            xor_copy(target, self.position, n, self.key)
+        elif not xor_copy_is_ascii(target, self.position, n, self.key):
+            self.leave_ascii(n)
+        self.position += n
+        return self.check_stored(n)
+
+    cdef int check_stored(self, size_t n) except -1:
+        """n bytes more are in the buffer, unmasked."""
+        if (
+            self.message_opcode == TEXT
+            and not self.is_ascii
+            and not utf8_feed(&self.utf8, self.room_start(), n)
+        ):
             raise wire_error("WS_ERR_INVALID_UTF8")
         self.key = rotate_key(self.key, n)
-        self.position += n
         self.stored += n
         self.remaining -= n
         return 0
@@ -376,7 +391,7 @@ cdef class FrameReader:
             or self.buffer is NULL
         ):
             return 0
-        capacity = buffer_size(self.buffer)
+        capacity = self.capacity()
         if capacity == self.stored:
             # Twice what came. See store().
             capacity = 2 * capacity
@@ -389,32 +404,59 @@ cdef class FrameReader:
         return min(capacity - self.stored, self.remaining)
 
     cdef uint8_t* room_start(self) noexcept:
-        return <uint8_t*> buffer_data(self.buffer) + self.stored
+        if self.is_ascii:
+            return <uint8_t*> text_data(self.buffer) + self.stored
+        return <uint8_t*> bytes_data(self.buffer) + self.stored
 
     cdef int fill(self, size_t n) except -1:
         """n bytes were read to room_start()."""
         cdef uint8_t* target = self.room_start()
-        if self.key:
+        if self.is_ascii:
+            if not xor_copy_is_ascii(target, target, n, self.key):
+                self.leave_ascii(n)
+        elif self.key:
             xor_in_place(target, n, self.key)
-        if self.message_opcode == TEXT and not utf8_feed(&self.utf8, target, n):
+        try:
+            self.check_stored(n)
+        except ProtocolError:
             self.current = FINISHED
             self.drop_buffer()
-            raise wire_error("WS_ERR_INVALID_UTF8")
-        self.key = rotate_key(self.key, n)
-        self.stored += n
-        self.remaining -= n
+            raise
         return 0
+
+    # The buffer of a text is a str while all of it is ASCII, as most text is, and bytes from there
+    # on; of anything else it is bytes. So it is handed out as it is.
+
+    cdef size_t capacity(self) noexcept:
+        if self.buffer is NULL:
+            return 0
+        return text_size(self.buffer) if self.is_ascii else bytes_size(self.buffer)
 
     cdef int resize_buffer(self, size_t size) except -1:
         if self.buffer is NULL:
-            self.buffer = new_buffer(NULL, size)
+            self.is_ascii = (
+                self.message_opcode == TEXT and not self.fragments and not self.handed_out
+            )
+            self.buffer = new_text(size, 127) if self.is_ascii else new_bytes(NULL, size)
+        elif self.is_ascii:
+            PyUnicode_Resize(&self.buffer, size)
         else:
             _PyBytes_Resize(&self.buffer, size)
+        return 0
+
+    cdef int leave_ascii(self, size_t n) except -1:
+        """Go on with bytes; n of them are behind those that are stored."""
+        cdef PyObject* text = self.buffer
+        self.buffer = new_bytes(NULL, text_size(text))
+        memcpy(bytes_data(self.buffer), text_data(text), self.stored + n)
+        self.is_ascii = False
+        Py_XDECREF(text)
         return 0
 
     cdef void drop_buffer(self) noexcept:
         cdef PyObject* buffer = self.buffer
         self.buffer = NULL
+        self.is_ascii = False
         self.stored = 0
         Py_XDECREF(buffer)
 
@@ -441,7 +483,12 @@ cdef class FrameReader:
         if n == 0:
             if self.buffer is NULL:
                 return ""
-            text = PyUnicode_DecodeUTF8(buffer_data(self.buffer), self.stored, NULL)
+            if self.is_ascii:
+                if self.capacity() != self.stored:
+                    self.resize_buffer(self.stored)
+                text = <object> self.buffer
+            else:
+                text = PyUnicode_DecodeUTF8(bytes_data(self.buffer), self.stored, NULL)
             self.drop_buffer()
             return text
         # Unmask into a fresh ASCII str, which most text is. Where it is not, the str is used as
@@ -475,7 +522,9 @@ cdef class FrameReader:
             return data
         if self.buffer is NULL:
             return b""
-        if <size_t> buffer_size(self.buffer) != self.stored:
+        if self.is_ascii:  # fragments are asked for since it began
+            self.leave_ascii(0)
+        if self.capacity() != self.stored:
             self.resize_buffer(self.stored)
         data = <object> self.buffer
         self.drop_buffer()

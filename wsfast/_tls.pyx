@@ -173,6 +173,17 @@ cdef class TlsDriver(SocketDriver):
         self.put_encrypted()
         return self.backlog_size
 
+    cdef Py_ssize_t send_both(
+        self,
+        const uint8_t* head,
+        size_t head_size,
+        const uint8_t* data,
+        size_t size,
+        bytes owner,
+    ) except -1:
+        self.send(head, head_size, None)
+        return self.send(data, size, owner)
+
     def shutdown_write(self, connection):
         if self.secured and not self.closing and not self.shut and not self.shutting:
             try:
