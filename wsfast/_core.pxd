@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ._protocol cimport Protocol
 from ._queue cimport MessageQueue
@@ -45,21 +45,12 @@ cdef class Connection(Protocol):
     cdef unsigned long thread
     cdef MessageQueue queue
     cdef Receive receiver
-    cdef bint ignore_messages
-    cdef bint dispatching
-    cdef bint outside_tasks  # while dispatching: whether no task runs, and one may be resumed
-    cdef bint reading
-    cdef size_t turn_messages
     cdef size_t turn_bytes
-    cdef bint turn_scheduled
-    cdef bint eof_received
-    cdef bint is_lost
     cdef Py_ssize_t max_queue
     cdef Py_ssize_t write_limit
     cdef Py_ssize_t max_write_buffer
 
     cdef list drains
-    cdef bint blocked
     cdef object latest_pong
     cdef uint8_t* held
     cdef size_t held_size
@@ -67,10 +58,20 @@ cdef class Connection(Protocol):
     cdef double held_since
     cdef double last_write
     cdef int cork_depth
-    cdef bint flush_scheduled
+    cdef uint32_t turn_messages
     cdef object broadcasts  # the Round of the last one that it got
     cdef list prepared  # frames that are held where they are; nothing else is held then
     cdef size_t prepared_size
+    # Flags. There are many connections, each with many of them.
+    cdef uint8_t ignore_messages
+    cdef uint8_t dispatching
+    cdef uint8_t outside_tasks  # while dispatching: whether no task runs, and one may be resumed
+    cdef uint8_t reading
+    cdef uint8_t turn_scheduled
+    cdef uint8_t eof_received
+    cdef uint8_t is_lost
+    cdef uint8_t blocked
+    cdef uint8_t flush_scheduled
 
     cdef int turn(self, const uint8_t* data, size_t size, bint outside_tasks) except -1
     cdef int filled(self, size_t size, bint outside_tasks) except -1

@@ -29,20 +29,21 @@ cdef class SocketDriver(DirectDriver):
     cdef object reports_to
     cdef Connection connection  # what it reports to, once that is one
     cdef int fd
-    cdef bint watched
-    cdef bint plain  # no TLS
-    cdef bint reading
-    cdef bint writing  # whether the backlog waits for the socket
-    cdef bint eof
-    cdef bint shut  # whether the end of the stream was sent
-    cdef bint shutting  # whether it is to be sent behind the backlog
-    cdef bint closing
     cdef size_t write_limit
     cdef object backlog
     cdef size_t backlog_size
     cdef size_t backlog_offset  # of its first item, what was written of it
     cdef object addresses  # of both ends, or before they are asked for the peer's as it is
     cdef object sock  # made when asked for
+    # Flags. There are many connections, each with many of them.
+    cdef uint8_t watched
+    cdef uint8_t plain  # no TLS
+    cdef uint8_t reading
+    cdef uint8_t writing  # whether the backlog waits for the socket
+    cdef uint8_t eof
+    cdef uint8_t shut  # whether the end of the stream was sent
+    cdef uint8_t shutting  # whether it is to be sent behind the backlog
+    cdef uint8_t closing
 
     cdef int begin(self) except -1
     cdef int readable(self) except -1

@@ -17,19 +17,18 @@ cdef enum:
     MAX_HEADER = 14
 
 
+# Without the garbage collector's header: what it has for a moment cannot refer to it.
 @cython.final
+@cython.no_gc
 cdef class FrameReader:
     cdef public bint fragments
     # Of what advance() handed out last.
-    cdef int opcode
-    cdef bint fin
     cdef object data
     # For the connection's statistics.
     cdef readonly uint64_t frames_read
     cdef readonly uint64_t fragments_read
     cdef readonly uint64_t bytes_read
 
-    cdef bint client
     cdef uint64_t max_size
     cdef uint64_t max_frame_size
     cdef uint64_t max_fragments
@@ -40,12 +39,6 @@ cdef class FrameReader:
     cdef object source
 
     # The frame being read.
-    cdef int current
-    cdef int frame_opcode
-    cdef bint frame_fin
-    cdef bint masked
-    cdef uint8_t length_7
-    cdef uint8_t header_size
     cdef uint8_t header[8]
     cdef uint32_t key
     cdef uint64_t length
@@ -53,14 +46,24 @@ cdef class FrameReader:
     cdef object control
 
     # The message being read: `stored` bytes of `buffer` are filled, `message_size` in all.
-    cdef int message_opcode
-    cdef bint handed_out
     cdef uint64_t message_size
     cdef uint64_t message_fragments
     cdef PyObject* buffer
-    cdef bint is_ascii
     cdef size_t stored
     cdef Utf8State utf8
+    # Small ones together. There are many connections, each with all of these.
+    cdef uint8_t opcode
+    cdef uint8_t fin
+    cdef uint8_t client
+    cdef uint8_t current
+    cdef uint8_t frame_opcode
+    cdef uint8_t frame_fin
+    cdef uint8_t masked
+    cdef uint8_t length_7
+    cdef uint8_t header_size
+    cdef uint8_t message_opcode
+    cdef uint8_t handed_out
+    cdef uint8_t is_ascii
 
     cdef void lend(self, const uint8_t* data, size_t size) noexcept
     cdef int retain(self) except -1

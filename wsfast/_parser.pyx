@@ -63,6 +63,7 @@ cdef uint64_t limit(value):
 
 
 @cython.final
+@cython.no_gc
 cdef class FrameReader:
     def __init__(
         self,

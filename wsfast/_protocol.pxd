@@ -31,12 +31,12 @@ cdef class Protocol:
     cdef FrameReader reader
     cdef Py_ssize_t fragment_size  # 0 if messages are sent whole
     cdef object generate_mask
-    cdef int ready_state
-    cdef int sending  # the opcode of the outgoing message under way
-    cdef bint received_first
-    cdef bint discarding
-    cdef int stopped  # why reading is stopped; 0 if it is not
     cdef object postponed
+    cdef uint8_t ready_state
+    cdef uint8_t sending  # the opcode of the outgoing message under way
+    cdef uint8_t received_first
+    cdef uint8_t discarding
+    cdef uint8_t stopped  # why reading is stopped; 0 if it is not
 
     # What subclasses in Python do by on_message, answer_ping, settle and write.
     cdef int deliver(self, int opcode, object data, bint fin) except -1
