@@ -22,9 +22,7 @@ from ._mask cimport xor_copy
 from ._parser cimport CONT, MAX_HEADER, PONG, TEXT, write_header
 from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
 from ._queue cimport MessageQueue
-from ._waiter cimport Waiter
-
-from asyncio import current_task
+from ._waiter cimport Waiter, outside_tasks
 
 from ._waiter import SENT
 from .awaitables import Deferred, Failed
@@ -149,7 +147,7 @@ cdef class Connection(Protocol):
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self.turn(<const uint8_t*> view.buf, view.len, current_task(self.loop) is None)
+            self.turn(<const uint8_t*> view.buf, view.len, outside_tasks(self.loop))
         finally:
             PyBuffer_Release(&view)
 
@@ -180,7 +178,7 @@ cdef class Connection(Protocol):
             self.dispatching = True
             try:
                 for drain in drains:
-                    drain.wake(current_task(self.loop) is None)
+                    drain.wake(outside_tasks(self.loop))
             finally:
                 self.dispatching = nested
                 self.flush()
@@ -280,7 +278,7 @@ cdef class Connection(Protocol):
     def _next_turn(self):
         self.turn_scheduled = False
         self.stopped &= ~TURN_OVER
-        self.turn(NULL, 0, current_task(self.loop) is None)
+        self.turn(NULL, 0, outside_tasks(self.loop))
         if self.eof_received and self.ready_state != CLOSED and not self.has_rest():
             self.take_eof()
 

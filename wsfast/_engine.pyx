@@ -10,7 +10,6 @@
 # 5. A file descriptor is closed in one place, close(), after it left the tables: its number may be
 #    another connection's in the next moment.
 
-from asyncio import current_task
 from collections import deque
 
 import os
@@ -27,6 +26,7 @@ from libc.string cimport memset
 from posix.unistd cimport close as close_fd
 
 from ._core cimport Connection
+from ._waiter cimport is_nested, outside_tasks
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -114,7 +114,7 @@ cdef class Engine:
             self.drivers.append(None)
         self.drivers[driver.fd] = driver
         self.count += 1
-        if self.count > FEW and not self.nested:
+        if self.count > FEW and not self.nested and not is_nested(self.loop):
             self.nest()
         self.watch(driver, EPOLL_CTL_ADD)
         return 0
@@ -174,7 +174,7 @@ cdef class Engine:
         cdef int i
         cdef int count = epoll_wait(self.epoll, events, EVENTS, 0)
         cdef bint nested = self.outside_tasks
-        self.outside_tasks = current_task(self.loop) is None
+        self.outside_tasks = outside_tasks(self.loop)
         try:
             for i in range(count):
                 driver = <SocketDriver> self.drivers[events[i].data.fd]
@@ -234,7 +234,7 @@ cdef class SocketDriver(DirectDriver):
         cdef Engine engine = self.engine
         cdef bint nested = engine.outside_tasks
         if self.reading:
-            engine.outside_tasks = current_task(engine.loop) is None
+            engine.outside_tasks = outside_tasks(engine.loop)
             try:
                 self.readable()
             finally:

@@ -12,3 +12,7 @@ cdef class Waiter:
     cdef int end(self) except -1
     cdef int forget(self) except -1
     cdef bint wake(self, bint directly) except -1
+
+
+cdef bint outside_tasks(object loop)
+cdef bint is_nested(object loop)

@@ -10,7 +10,7 @@
 # Awaiting goes by am_send, which returns a result where __next__ has to raise StopIteration with
 # it, at ten times the cost. Cython has no name for that slot.
 
-from asyncio import CancelledError, Future, Task
+from asyncio import CancelledError, Future, Task, current_task
 from collections.abc import Coroutine
 
 from cpython.object cimport PyObject
@@ -184,6 +184,19 @@ cdef class Sent:
 
     def close(self):
         pass
+
+
+cdef bint outside_tasks(object loop):
+    """Whether no task runs, so that one may be resumed in a call of the loop."""
+    return current_task(loop) is None and not is_nested(loop)
+
+
+cdef bint is_nested(object loop):
+    """Whether `nest_asyncio` changed the loop, which may be run again in one of its own calls.
+
+    Such a call is not made again before it ends: it must not serve many sockets, nor run tasks.
+    """
+    return getattr(loop, "_nest_patched", False)
 
 
 cdef bint is_of_task(object callback):
