@@ -1,4 +1,4 @@
-"""The command `wsfast`, as its users run it: processes, pipes, signals and a terminal."""
+"""The command `wsfast` with `serve` and `connect`: processes, pipes, signals and a terminal."""
 
 import asyncio
 import contextlib
@@ -9,73 +9,20 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 
 import pytest
 import trustme
+from commands import TIMEOUT, ended, failure, open_screen, run, serving, start
 
 import wsfast
 from wsfast import cli
-
-TIMEOUT = 30
-WSFAST = [sys.executable, "-m", "wsfast"]
-
-
-def start(*arguments, cwd=None, **options):
-    """Start the command, on the backend of this process."""
-    path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
-        [*WSFAST, *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": path},
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
-    )
-
-
-def run(*arguments, stdin=b"", **options):
-    """Run the command to its end; returns its exit status and what it printed."""
-    with ended(start(*arguments, stdin=subprocess.PIPE, **options)) as process:
-        output, errors = process.communicate(stdin, timeout=TIMEOUT)
-    return process.returncode, output.decode(), errors.decode()
-
-
-@contextlib.contextmanager
-def ended(process):
-    """End a process if the test failed before it did."""
-    timer = threading.Timer(TIMEOUT, process.kill)
-    timer.start()
-    try:
-        yield process
-    finally:
-        timer.cancel()
-        timer.join()
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
-
-
-@contextlib.contextmanager
-def serving(*arguments, scheme="http", **options):
-    """`wsfast serve` on a free port; gives the process, whose `address` is host and port."""
-    with ended(start("serve", "--port", "0", *arguments, **options)) as process:
-        line = process.stdout.readline().decode()
-        found = re.search(rf"{scheme}://(127\.0\.0\.1:\d+)", line)
-        assert found, line or process.stderr.read().decode()
-        process.address = found[1]
-        process.line = line
-        assert process.stdout.readline() == b"Ctrl-C stops the server.\n"
-        yield process
 
 
 @pytest.fixture(scope="module")
 def demo():
     """The address of the demo."""
-    with serving() as process:
+    with serving(timeout=10 * TIMEOUT) as process:  # it is there for all tests
         yield process.address
 
 
@@ -131,7 +78,7 @@ def test_version_names_the_pure_backend(monkeypatch):
     assert ", pure backend, " in run("--version")[1]
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["connect"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["connect"], ["bench"]])
 def test_help(command):
     status, output, errors = run(*command, "--help")
     assert (status, errors) == (0, "")
@@ -336,15 +283,6 @@ def test_a_handler_at_one_path(folder):
         assert process.line.endswith(f"connect to ws://{process.address}/only.\n")
         assert connect(process.address, "/only", stdin=b"abc\n")[:2] == (0, "ABC\n")
         assert connect(process.address, "/other", stdin=b"abc\n")[0] == 1
-
-
-def failure(*arguments, **options):
-    status, output, errors = run(*arguments, **options)
-    assert (status, output) == (1, "")
-    assert errors.startswith("wsfast: ")
-    assert errors.endswith("\n")
-    assert errors.count("\n") == 1
-    return errors.removeprefix("wsfast: ").rstrip("\n")
 
 
 @pytest.mark.parametrize(
@@ -704,76 +642,25 @@ def test_a_server_that_answers_with_an_escape_sequence():
 # --- connect: a terminal -----------------------------------------------------------------------
 
 
-class Screen:
-    """A terminal with `wsfast connect` in it."""
-
-    def __init__(self, url):
-        import pty
-        import termios
-
-        self.fd, child = pty.openpty()
-        termios.tcsetwinsize(child, (10, 40))
-        attributes = termios.tcgetattr(child)
-        attributes[3] &= ~termios.ECHO
-        termios.tcsetattr(child, termios.TCSANOW, attributes)
-        self.process = start("connect", url, stdin=child, stdout=child, stderr=child)
-        os.close(child)
-        self.text = b""
-
-    def type(self, text):
-        os.write(self.fd, text)
-
-    def read_until(self, end):
-        """Read what the program writes up to ``end``, and return it."""
-        while end not in self.text:
-            try:
-                self.text += os.read(self.fd, 65536)
-            except OSError:
-                raise AssertionError(f"the program ended with {self.text!r}") from None
-        before, _, self.text = self.text.partition(end)
-        return (before + end).decode()
-
-    def read(self):
-        """Read what the program writes until it ends."""
-        with contextlib.suppress(OSError):  # Linux's way to tell the end
-            while more := os.read(self.fd, 65536):
-                self.text += more
-        return self.text.decode()
-
-
-@pytest.fixture
-def open_screen():
-    pytest.importorskip("pty")
-    with contextlib.ExitStack() as stack:
-
-        def open_one(url):
-            screen = Screen(url)
-            stack.callback(os.close, screen.fd)
-            stack.enter_context(ended(screen.process))
-            return screen
-
-        yield open_one
-
-
 def above(text, rows=1):
     """What is written to print above the line in which the user types."""
     return "\x1b7" + "\r\n" * rows + f"\x1b[{rows}A\r\x1b[{rows}L{text}\x1b8\x1b[{rows}B"
 
 
-def test_a_conversation_in_a_terminal(demo, open_screen):
-    screen = open_screen(f"ws://{demo}/echo")
-    assert screen.read_until(b"> ") == (
-        f"Connected to ws://{demo}/echo. Ctrl-D closes the connection.\r\n> "
-    )
-    screen.type(b"hello\n")
-    seen = screen.read_until(b"\x1b[1B")
-    assert seen.removeprefix("> ") == above("< hello")
-    screen.type(b"\x04")
-    assert screen.read().removeprefix("> ") == "\r\x1b[KConnection closed: 1000 (OK).\r\n"
-    assert screen.process.wait(TIMEOUT) == 0
+def test_a_conversation_in_a_terminal(demo):
+    with open_screen("connect", f"ws://{demo}/echo") as screen:
+        assert screen.read_until(b"> ") == (
+            f"Connected to ws://{demo}/echo. Ctrl-D closes the connection.\r\n> "
+        )
+        screen.type(b"hello\n")
+        seen = screen.read_until(b"\x1b[1B")
+        assert seen.removeprefix("> ") == above("< hello")
+        screen.type(b"\x04")
+        assert screen.read().removeprefix("> ") == "\r\x1b[KConnection closed: 1000 (OK).\r\n"
+        assert screen.process.wait(TIMEOUT) == 0
 
 
-def test_messages_in_a_terminal(open_screen):
+def test_messages_in_a_terminal():
     async def handler(ws):
         await ws.send("\x1b[2J\n")
         await ws.send(b"\x00\xff")
@@ -782,8 +669,8 @@ def test_messages_in_a_terminal(open_screen):
         await ws.send("x" * 1000)
 
     with Peer(handler, subprotocols=["chat"]) as peer:
-        screen = open_screen(peer.url)
-        text = screen.read()
+        with open_screen("connect", peer.url) as screen:
+            text = screen.read()
     hexadecimal = bytes(range(64)).hex(" ")
     assert text == (
         f"Connected to {peer.url}/. Ctrl-D closes the connection.\r\n> "
@@ -797,9 +684,9 @@ def test_messages_in_a_terminal(open_screen):
     )
 
 
-def test_ctrl_c_in_a_terminal(demo, open_screen):
-    screen = open_screen(f"ws://{demo}/echo")
-    screen.read_until(b"> ")
-    screen.process.send_signal(signal.SIGINT)
-    assert screen.read() == "\r\x1b[KConnection closed: 1000 (OK).\r\n"
-    assert screen.process.wait(TIMEOUT) == 0
+def test_ctrl_c_in_a_terminal(demo):
+    with open_screen("connect", f"ws://{demo}/echo") as screen:
+        screen.read_until(b"> ")
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.read() == "\r\x1b[KConnection closed: 1000 (OK).\r\n"
+        assert screen.process.wait(TIMEOUT) == 0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from .._backend import BACKEND
 from .._version import __version__
 from ..protocol.http import HTTP_PARSER
-from . import connect, serve
+from . import bench, connect, serve
 from .shared import Failure, escape
 
 __all__ = ["main"]
@@ -20,6 +20,10 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = make_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding does not have is escaped, not an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status: int = options.run(options)
         return status
@@ -38,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wsfast", description="WebSocket server and client.")
     parser.add_argument("--version", action="version", version=version_text())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (serve, connect):
+    for command in (serve, connect, bench):
         command.add_parser(commands)
     return parser
 

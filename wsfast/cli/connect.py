@@ -67,10 +67,6 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    for stream in (sys.stdout, sys.stderr):
-        # What the terminal's encoding does not have is escaped, not an error.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
     return asyncio.run(talk(options))
 
 

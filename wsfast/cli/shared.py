@@ -100,7 +100,7 @@ def check_file(path: str | None) -> None:
             raise Failure(f"cannot read {path}: {error.strerror}") from None
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why something failed, in the system's words if it was the system."""
     cause = error.__cause__ or error
     if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
