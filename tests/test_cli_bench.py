@@ -1,7 +1,9 @@
 """`wsfast bench`, as a process that loads a server in the loop of the test."""
 
 import asyncio
+import io
 import json
+import os
 import re
 import signal
 import socket
@@ -13,6 +15,7 @@ from peers import CLOSE, TEXT, echo, raw_server, uri_of
 import wsfast
 from wsfast import cli
 from wsfast.cli.loading import Load, Plan
+from wsfast.cli.progress import Progress
 from wsfast.cli.report import as_text, short
 
 
@@ -20,6 +23,12 @@ async def bench(handler, *arguments, server_options=None, **options):
     """Load a server to the end; gives the exit status and what was printed."""
     async with wsfast.serve(handler, "127.0.0.1", 0, **(server_options or {})) as server:
         return await asyncio.to_thread(run, "bench", uri_of(server), *arguments, **options)
+
+
+def a_load(**plan):
+    load = Load(wsfast.connect("ws://localhost"), Plan(**plan))
+    load.elapsed = 1.0
+    return load
 
 
 async def receive(ws):
@@ -203,6 +212,50 @@ async def test_nobody_sees_progress_that_is_quiet():
 async def test_a_server_that_does_not_answer_is_seen_early():
     _, _, errors = await bench(receive, "-d", "1.2", "--timeout", "1.3", "-c", "1")
     assert ", 0 messages/s, no answers yet, 1 open\n" in errors
+
+
+def line_of(load):
+    """The line that shows how far a load is."""
+    stream = io.StringIO()
+    progress = Progress(load, stream)
+    return progress._line()
+
+
+@pytest.mark.parametrize(
+    ("phase", "plan", "line"),
+    [
+        ("opening", {}, "opening connections: 0 of 10, 1,000 failed"),
+        ("waiting", {"messages": 1}, "waiting for 1 answer, 1,000 failed"),
+        ("waiting", {"echo": False}, "waiting until all is read, 1,000 failed"),
+        ("closing", {}, "closing 2 connections, 1,000 failed"),
+    ],
+)
+async def test_progress_of_every_phase(phase, plan, line):
+    load = a_load(**plan)
+    load.phase = phase
+    load.left = 0
+    load.open = 2
+    load.lost = 400
+    load.failures["Connection refused"] = 600
+    assert line_of(load) == line
+
+
+async def test_progress_of_a_load_without_an_end():
+    load = a_load(duration=None, echo=False)
+    load.phase = "sending"
+    load.elapsed = 65.43
+    assert line_of(load) == "65.4 s, 0 messages/s, 0 open"
+
+
+async def test_progress_that_nobody_can_see_does_not_stop_the_load():
+    async with wsfast.serve(echo, "127.0.0.1", 0) as server:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with ended(start("bench", uri_of(server), "-d", "1.2", stderr=writer)) as process:
+            os.close(writer)
+            output, _ = await asyncio.to_thread(process.communicate, timeout=TIMEOUT)
+    assert process.returncode == 0
+    assert b"Closed       10 x 1000 (OK)\n" in output
 
 
 # --- What goes wrong --------------------------------------------------------------------------
@@ -393,7 +446,7 @@ async def test_ctrl_c_ends_it_with_the_result_so_far():
             await ws.send(message)
 
     async with wsfast.serve(handler, "127.0.0.1", 0) as server:
-        with ended(start("bench", uri_of(server), "-d", "60", "-c", "2", "--quiet")) as process:
+        with ended(start("bench", uri_of(server), "-d", "inf", "-c", "2", "--quiet")) as process:
             await enough.wait()
             process.send_signal(signal.SIGINT)
             output, errors = await asyncio.to_thread(process.communicate, timeout=TIMEOUT)
@@ -458,12 +511,6 @@ async def test_a_second_ctrl_c_does_not_wait_for_the_server():
 )
 def test_numbers_are_short(value, text):
     assert short(value) == text
-
-
-def a_load(**plan):
-    load = Load(wsfast.connect("ws://localhost"), Plan(**plan))
-    load.elapsed = 1.0
-    return load
 
 
 @pytest.mark.parametrize("cpu_wait", [0.0, 0.7])

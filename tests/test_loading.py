@@ -108,7 +108,7 @@ async def test_as_many_messages_are_on_their_way_as_the_depth_says():
 
 async def test_it_sends_for_the_duration():
     load = await load_on(echo, connections=2, duration=0.1)
-    assert load.elapsed >= 0.1
+    assert load.elapsed >= 0.099  # timers of uvloop are a millisecond early
     assert load.sent == load.answered >= load.counted > 0
     assert load.closes == {(1000, ""): 2}
     assert is_good(load)
@@ -282,7 +282,7 @@ async def test_without_an_echo_messages_are_only_sent(rate):
 
 async def test_without_an_echo_it_sends_for_the_duration():
     load = await load_on(receive, connections=2, duration=0.1, echo=False)
-    assert load.elapsed >= 0.1
+    assert load.elapsed >= 0.099  # timers of uvloop are a millisecond early
     assert load.sent == load.counted > 0
     assert is_good(load)
 

@@ -336,17 +336,19 @@ class Load:
 
     async def _pace(self, rate: float) -> None:
         """Send messages at a steady rate, over one connection after the other."""
-        began = due = perf_counter_ns()
+        began = due = now = perf_counter_ns()
         for number, client in enumerate(self._turns(), 1):
-            now = perf_counter_ns()
-            self.lateness.record(max(0, now - due))
-            client.send(min(due, now))  # where timers are coarse, they may be early
+            self.lateness.record(now - due)
+            client.send(due)
             if not self.left:
                 return
             due = began + int(number * 1e9 / rate)
-            delay = due - perf_counter_ns()
-            if delay > 0 or number % BURST == 0:
-                await asyncio.sleep(max(0, delay) / 1e9)
+            if number % BURST == 0:
+                await asyncio.sleep(0)
+            now = perf_counter_ns()
+            while now < due:  # timers may be early
+                await asyncio.sleep((due - now) / 1e9)
+                now = perf_counter_ns()
 
     def _turns(self) -> Iterator[Client]:
         """The open connections, one after the other, without an end as long as one is open."""
