@@ -49,7 +49,9 @@ Closed       3 x 1000 \(OK\)
 ms               min      p50      p90      p99    p99\.9      max
 Opening   ( +{NUMBER}){{6}}
 Latency   ( +{NUMBER}){{6}}
-""".lstrip("\n")
+(
+This program ran .* it may be the bottleneck\.
+)?""".lstrip("\n")
 
 
 # --- The result -------------------------------------------------------------------------------
@@ -311,7 +313,7 @@ async def test_reasons_are_told_by_number_and_not_all():
 
 
 async def test_a_server_that_never_answers():
-    status, output, errors = await bench(receive, "-n", "10", "--timeout", "0.2")
+    status, output, errors = await bench(receive, "-n", "10", "--timeout", "1", "--quiet")
     assert (status, errors) == (1, "")
     assert "Messages     10 sent, 0 answered\n" in output
     assert "The server answered nothing. It must send one message back for each" in output
@@ -323,9 +325,9 @@ async def test_a_server_that_stops_answering():
         await ws.send(await ws.recv())
         await receive(ws)
 
-    status, output, _ = await bench(answer_once, "-n", "90", "-c", "2", "--timeout", "0.2")
+    status, output, _ = await bench(answer_once, "-n", "90", "-c", "2", "--timeout", "1")
     assert status == 1
-    assert "The server stopped answering: nothing came for 0.2 s.\n" in output
+    assert "The server stopped answering: nothing came for 1 s.\n" in output
     assert "2 messages had no answer.\n" in output
 
 
@@ -337,10 +339,10 @@ async def test_a_server_that_does_not_read():
         peer.close()
 
     async with raw_server(ignore) as uri:
-        arguments = ["bench", uri, "-c", "1", "-n", "3", "--no-echo", "--timeout", "0.2"]
+        arguments = ["bench", uri, "-c", "1", "-n", "3", "--no-echo", "--timeout", "1"]
         status, output, _ = await asyncio.to_thread(run, *arguments)
     assert status == 1
-    assert "The server did not read everything within 0.2 s.\n" in output
+    assert "The server did not read everything within 1 s.\n" in output
 
 
 async def test_answers_that_are_wrong_or_too_many():

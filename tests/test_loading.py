@@ -20,10 +20,11 @@ def plan_of(**options):
     return Plan(**{"timeout": PATIENCE, **options})
 
 
-async def run(uri, **options):
+async def run(uri, open_timeout=PATIENCE, **options):
     """Load a server to the end; gives the load."""
     plan = plan_of(**options)
-    load = Load(wsfast.connect(uri, **plan.connect_options()), plan)
+    limits = {**plan.connect_options(), "open_timeout": open_timeout}
+    load = Load(wsfast.connect(uri, **limits), plan)
     async with asyncio.timeout(PATIENCE):
         await load.run()
     assert load.open == 0
@@ -126,6 +127,7 @@ async def test_answers_that_come_after_the_duration_are_waited_for_and_measured(
     load = await load_on(answer_late, connections=3, duration=0.01)
     assert load.counted == 0
     assert (load.sent, load.answered, load.unanswered) == (3, 3, 0)
+    assert is_good(load)
 
 
 async def test_large_messages_deep_in_flight_do_not_wait_for_each_other():
@@ -350,7 +352,7 @@ async def test_a_server_that_does_not_answer_the_handshake_is_given_up():
 
     accepted = []
     async with raw_server(accept_one) as uri:
-        load = await run(uri, connections=3, messages=1, timeout=0.2)
+        load = await run(uri, connections=3, messages=1, timeout=0.2, open_timeout=0.5)
     assert load.failures == {"timed out during opening handshake": 2}
 
 
@@ -437,6 +439,19 @@ async def test_a_connection_that_breaks_is_reported_with_the_reason():
         load = await run(uri, connections=1, duration=LONG)
     assert load.closes == {(1006, ""): 1}
     assert load.errors == {"Connection reset by peer": 1}
+
+
+async def test_connections_that_break_when_they_are_open_do_not_hang():
+    async def reset(peer):
+        await peer.accept()
+        await peer.writer.drain()
+        peer.reset()
+
+    async with raw_server(reset) as uri:
+        load = await run(uri, connections=5, messages=100)
+    # Of a reset one may see the handshake before it or not.
+    assert load.lost == load.opened
+    assert load.answered == 0
 
 
 async def test_a_server_that_breaks_the_protocol_is_reported():

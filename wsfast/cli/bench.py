@@ -131,7 +131,11 @@ def add_parser(commands: Any) -> None:
     add_request_arguments(parser)
 
     output = parser.add_argument_group("the output")
-    output.add_argument("--json", action="store_true", help="write the result as JSON")
+    output.add_argument(
+        "--json",
+        action="store_true",
+        help="write the result as JSON: times in seconds, sizes in bytes",
+    )
     output.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 

@@ -252,7 +252,10 @@ class Load:
         ws = await self.connector
         self.opening.record(perf_counter_ns() - began)
         self.open += 1
-        self.clients.append(Client(self, ws))
+        client = Client(self, ws)
+        self.clients.append(client)
+        if ws.state is State.CLOSED:  # before we could hear of it
+            self.closed(client)
 
     def closed(self, client: Client) -> None:
         """A connection is closed."""

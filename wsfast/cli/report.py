@@ -31,9 +31,11 @@ LATE = 1e6
 
 def is_good(load: Load) -> bool:
     """Whether something was measured, and nothing failed."""
-    if load.failed or load.lost or load.stalled or load.wrong or not load.counted:
+    if load.failed or load.lost or load.stalled or load.wrong:
         return False
-    return not load.plan.echo or not (load.extra or (load.unanswered and not load.interrupted))
+    if not load.plan.echo:
+        return load.counted > 0
+    return load.answered > 0 and not load.extra and (load.interrupted or not load.unanswered)
 
 
 def short(value: float) -> str:
