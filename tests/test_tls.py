@@ -27,45 +27,6 @@ import wsfast
 from wsfast import tls
 
 
-@pytest.fixture(scope="session")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def ca(authority):
-    return authority.cert_pem.bytes()
-
-
-@pytest.fixture(scope="session")
-def identity(authority):
-    """The certificate and the key of a server on this machine."""
-    issued = authority.issue_cert("localhost", "127.0.0.1")
-    return {
-        "cert": b"".join(blob.bytes() for blob in issued.cert_chain_pems),
-        "key": issued.private_key_pem.bytes(),
-    }
-
-
-@pytest.fixture(scope="session")
-def client_identity(authority):
-    issued = authority.issue_cert("client@example.com")
-    return {
-        "cert": issued.cert_chain_pems[0].bytes(),
-        "key": issued.private_key_pem.bytes(),
-    }
-
-
-@pytest.fixture
-def files(tmp_path, identity, ca):
-    """The same, as files; and all in one."""
-    paths = {}
-    for name, data in [*identity.items(), ("ca", ca), ("all", b"".join(identity.values()))]:
-        paths[name] = tmp_path / f"{name}.pem"
-        paths[name].write_bytes(data)
-    return paths
-
-
 def serve(handler=echo, **options):
     return wsfast.serve(handler, "127.0.0.1", 0, **options)
 

@@ -2,7 +2,8 @@
 #
 # What one read of the socket brings is decrypted as a whole before it is handed on, and what one
 # flush of the connection sends is encrypted into one write. Opening handshakes cost a thousand
-# times what a message costs, so that few of them are served in a pass of the loop.
+# times what a message costs, so that few of them are served in a pass of the loop; the others are
+# not read from until it is their turn.
 
 from collections import deque
 
@@ -32,7 +33,7 @@ cdef class TlsDriver(SocketDriver):
     cdef object outgoing
     cdef bint server_side
     cdef bint secured
-    cdef bint queued
+    cdef bint notified  # whether our close_notify was made
 
     def __init__(self, Engine engine, int fd, target, size_t write_limit, make_tls, peer=None):
         self.incoming = ssl.MemoryBIO()
@@ -46,25 +47,23 @@ cdef class TlsDriver(SocketDriver):
     cdef int begin(self) except -1:
         self.plain = False
         if self.server_side:
-            # Which limits the time that the client may take.
+            # Which limits the time that the client may take. The first word is the client's.
             self.reports_to.connected(self)
+            return 0
         return self.advance()
 
     cdef int advance(self) except -1:
         """Go on with the handshake, now or in the next pass of the loop."""
         cdef Engine engine = self.engine
-        if self.queued:
-            return 0
-        if engine.handshakes >= HANDSHAKES:
-            self.queued = True
-            engine.waiting.append(self)
-        else:
-            engine.handshakes += 1
-            self.shake_hands()
         if not engine.handshakes_scheduled:
             engine.handshakes_scheduled = True
             engine.loop.call_soon(next_handshakes, engine)
-        return 0
+        if engine.handshakes >= HANDSHAKES:
+            engine.waiting.append(self)
+            self.pause(None)
+            return 0
+        engine.handshakes += 1
+        return self.shake_hands()
 
     cdef int shake_hands(self) except -1:
         if self.closing:
@@ -74,9 +73,13 @@ cdef class TlsDriver(SocketDriver):
         except ssl.SSLWantReadError:
             self.put_encrypted()
             return 0
-        except (ssl.SSLError, ssl.CertificateError) as error:
+        except ssl.SSLError as error:
             self.put_encrypted()  # the alert
-            return self.close(error)
+            if not self.server_side:
+                return self.close(error)
+            # What the client sent meanwhile would make of a close a reset, which drops the alert.
+            self.reports_to.tls_failed(error)
+            return 0
         self.put_encrypted()
         if self.closing:
             return 0
@@ -116,7 +119,8 @@ cdef class TlsDriver(SocketDriver):
         cdef size_t filled
         cdef ssize_t size
         cdef bint ended = False
-        while not self.closing and not ended:
+        failure = None
+        while not self.closing and not ended and failure is None:
             filled = 0
             # The SSLObject is asked again only where there is something: it would raise.
             while filled <= PLAINTEXT_SIZE - RECORD_SIZE and (
@@ -128,17 +132,20 @@ cdef class TlsDriver(SocketDriver):
                 except ssl.SSLWantReadError:
                     break
                 except ssl.SSLError as error:
-                    return self.close(error)
+                    failure = error
+                    break
                 if size == 0:
                     ended = True  # close_notify
                     break
                 filled += size
-            self.put_encrypted()  # what TLS itself has to say, as for a key update
+            self.put_encrypted()  # what TLS itself has to say: an alert, an answer to a key update
             if filled == 0:
                 break
             SocketDriver.take_input(self, plaintext, filled)
             if self.shut or self.shutting:
                 return 0
+        if failure is not None:
+            return self.close(failure)
         if ended and not self.closing:
             return SocketDriver.take_eof(self)
         return 0
@@ -148,9 +155,10 @@ cdef class TlsDriver(SocketDriver):
             return SocketDriver.take_eof(self)
         if not self.secured:
             return self.close(ConnectionResetError("connection lost during the TLS handshake"))
-        # Without a close_notify the end may be an attacker's.
-        text = "connection ended without close_notify"
-        return self.close(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, text))
+        # Without a close_notify the end may be an attacker's (RFC 8446 section 6.1).
+        error = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "connection ended without close_notify")
+        error.reason = "UNEXPECTED_EOF_WHILE_READING"  # as OpenSSL has it
+        return self.close(error)
 
     cdef int put_encrypted(self) except -1:
         cdef bytes data
@@ -167,6 +175,12 @@ cdef class TlsDriver(SocketDriver):
                 self.tls.write(PyMemoryView_FromMemory(<char*> data, size, PyBUF_READ))
             else:
                 self.tls.write(owner)
+        except ssl.SSLWantReadError:
+            # Only a context of the user allows the peer that.
+            error = ssl.SSLError(ssl.SSL_ERROR_SSL, "cannot send during a TLS renegotiation")
+            error.reason = "NO_RENEGOTIATION"
+            self.close(error)
+            return 0
         except ssl.SSLError as error:
             self.close(error)
             return 0
@@ -184,14 +198,20 @@ cdef class TlsDriver(SocketDriver):
         self.send(head, head_size, None)
         return self.send(data, size, owner)
 
-    def shutdown_write(self, connection):
-        if self.secured and not self.closing and not self.shut and not self.shutting:
+    cdef int end_stream(self) except -1:
+        """Send the end of the stream, and a close_notify in front of it."""
+        self.shutting = False
+        if self.secured and not self.notified:
+            self.notified = True
             try:
                 self.tls.unwrap()
             except ssl.SSLError:
                 pass  # the peer's close_notify is not there yet
             self.put_encrypted()
-        SocketDriver.shutdown_write(self, connection)
+            if self.backlog_size:
+                self.shutting = True
+                return 0
+        return SocketDriver.end_stream(self)
 
     def get_extra_info(self, connection, name, default=None):
         if name == "ssl_object":
@@ -202,6 +222,8 @@ cdef class TlsDriver(SocketDriver):
             return self.tls.cipher()
         if name == "peercert":
             return self.tls.getpeercert()
+        if name == "compression":
+            return self.tls.compression()
         return SocketDriver.get_extra_info(self, connection, name, default)
 
 
@@ -212,7 +234,7 @@ def next_handshakes(Engine engine):
     engine.handshakes = 0
     while engine.waiting and engine.handshakes < HANDSHAKES:
         driver = engine.waiting.popleft()
-        driver.queued = False
+        driver.resume(None)
         driver.advance()
 
 

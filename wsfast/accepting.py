@@ -84,6 +84,11 @@ class ServerHandshake:
         self._driver = driver
         self._server.handshake_started(self)
 
+    def tls_failed(self, error: Exception) -> None:
+        """There will be no request; the driver has sent the alert that says why."""
+        self._server.logger.info("TLS handshake failed: %s", error)
+        self._hang_up()
+
     def received(self, data: Any) -> None:
         self._started = True
         if self._answered:
@@ -295,11 +300,15 @@ class ServerHandshake:
         self._end(handshake.closing_response(handshake.rejection(error)).serialize())
 
     def _end(self, answer: bytes) -> None:
-        """Answer, and close so that the answer arrives: what comes is read and discarded."""
+        """Answer, and close."""
+        self._driver.write(self, (answer,))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close so that what was sent arrives: what comes is read and discarded."""
         self._answered = True
         self._reader = None
         timeout = self._server.options.close_timeout
-        self._driver.write(self, (answer,))
         if not self._driver.get_extra_info(self, "buffered"):
             timeout = LINGER if timeout is None else min(timeout, LINGER)
         self._deadline = float("inf") if timeout is None else monotonic() + timeout

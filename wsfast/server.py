@@ -64,9 +64,10 @@ class WebSocketServer(EventSource):
         path: serve WebSockets only at this path; None for every path.
         sock: a listening socket to use instead of ``host`` and ``port``.
         unix_path: a Unix socket to listen on instead of ``host`` and ``port``.
-        ssl: a context for TLS.
-        cert, key, ca, verify: instead of ``ssl``: paths of PEM files, or PEM bytes; ``ca`` with
-            ``verify`` asks clients for certificates.
+        ssl: a context for TLS. It is taken as it is.
+        cert, key, ca, verify: instead of ``ssl``: paths of PEM files, or PEM bytes. ``ca`` demands
+            certificates of the clients; with ``verify=False`` they may have none. TLS is 1.2 or
+            1.3, ALPN has "http/1.1", renegotiation is refused.
         origins: the origins that may connect: str, compiled patterns, and None for clients that
             send none. None (no list) allows all. Give it wherever browsers send cookies.
         verify_client: called with a `ClientInfo`; returns whether to accept, or a `Response`.
@@ -340,6 +341,10 @@ class WebSocketServer(EventSource):
                 if running:
                     await asyncio.wait(running)
         finally:
+            for acceptor in self._acceptors:
+                # From Python 3.13 on, asyncio knows those in the middle of a TLS handshake.
+                if hasattr(acceptor, "abort_clients"):
+                    acceptor.abort_clients()
             self._acceptors = []
             self._sockets = ()
             self._closed.set()
