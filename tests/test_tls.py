@@ -24,7 +24,7 @@ from peers import (
 )
 
 import wsfast
-from wsfast import tls
+from wsfast import engine, tls
 
 
 def serve(handler=echo, **options):
@@ -203,6 +203,110 @@ def test_no_key_stays_behind_in_a_file(identity, ca, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     tls.server_context(None, identity["cert"], identity["key"], None, None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("give", [True, False])
+def test_our_contexts_refuse_renegotiation_and_those_of_users_stay_as_they_are(identity, give):
+    contexts = [ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()]
+    before = [context.options for context in contexts]
+    server = {"ssl": contexts[0]} if give else identity
+    client = {"ssl": contexts[1]} if give else {}
+    made = wsfast.WebSocketServer("", 1, **server).ssl, wsfast.connect("wss://x", **client).ssl
+    for context in made:
+        assert bool(context.options & ssl.OP_NO_RENEGOTIATION) is not give
+    assert [context.options for context in contexts] == before
+
+
+# --- What the two sides agree on --------------------------------------------------------------
+
+
+async def test_our_contexts_agree_on_http_1_1(identity, ca):
+    handler = Accepted()
+    async with serve(handler, **identity) as server, wsfast.connect(uri_of(server), ca=ca) as ws:
+        for end in ws, await handler.get():
+            ssl_object = end.get_extra_info("ssl_object")
+            assert ssl_object.selected_alpn_protocol() == "http/1.1"
+
+
+@pytest.mark.parametrize(
+    ("offered", "known", "selected"),
+    [
+        (["http/1.1"], ["http/1.1"], "http/1.1"),
+        (["x-first", "http/1.1"], ["http/1.1", "x-first"], "http/1.1"),
+        (["http/1.1"], ["x-other"], None),
+        (["http/1.1"], [], None),
+        ([], ["http/1.1"], None),
+    ],
+)
+async def test_the_protocols_of_a_users_context_are_kept(files, ca, offered, known, selected):
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(files["all"])
+    client_context = ssl.create_default_context(cadata=ca.decode())
+    if known:
+        server_context.set_alpn_protocols(known)
+    if offered:
+        client_context.set_alpn_protocols(offered)
+    handler = Accepted()
+    async with (
+        serve(handler, ssl=server_context) as server,
+        wsfast.connect(uri_of(server), ssl=client_context) as ws,
+    ):
+        for end in ws, await handler.get():
+            assert end.get_extra_info("ssl_object").selected_alpn_protocol() == selected
+
+
+async def test_the_server_is_told_the_name_and_may_take_another_context(authority, files, ca):
+    names = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files["all"])
+    other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("other.example").configure_cert(other)
+
+    def choose(ssl_object, name, original):
+        names.append(name)
+        assert original is context
+        if name == "other.example":
+            ssl_object.context = other
+
+    context.sni_callback = choose
+    async with serve(ssl=context) as server:
+        port = server.address()[1]
+        for host in "localhost", "other.example", "127.0.0.1", "LOCALHOST.":
+            # The certificate is verified, that for the address too.
+            await round_trip(f"wss://{host}:{port}/", ca=ca, host="127.0.0.1")
+        await round_trip(uri_of(server), ca=ca, server_hostname="other.example")
+    assert names == ["localhost", "other.example", None, "localhost", "other.example"]
+
+
+async def test_a_name_that_the_server_refuses_is_told(files, ca):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files["all"])
+    context.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    async with serve(ssl=context) as server:
+        error = await refused(f"wss://localhost:{server.address()[1]}/", ca=ca, host="127.0.0.1")
+    if engine.choose(None):
+        # asyncio's transports send no alerts.
+        assert error.code == "TLSV1_UNRECOGNIZED_NAME"
+
+
+async def test_an_address_must_be_in_the_certificate_too(authority, ca):
+    issued = authority.issue_cert("localhost", "127.0.0.2")
+    identity = {"cert": issued.cert_chain_pems[0].bytes(), "key": issued.private_key_pem.bytes()}
+    async with serve(**identity) as server:
+        error = await refused(uri_of(server), ca=ca)
+    assert "IP address mismatch" in str(error)
+
+
+async def test_transports_tell_about_tls_by_the_same_names(identity, ca):
+    handler = Accepted()
+    async with serve(handler, **identity) as server, wsfast.connect(uri_of(server), ca=ca) as ws:
+        accepted = await handler.get()
+        for end in ws, accepted:
+            assert end.get_extra_info("sslcontext").minimum_version is ssl.TLSVersion.TLSv1_2
+            assert end.get_extra_info("cipher")[1] == "TLSv1.3"
+            assert end.get_extra_info("compression") is None
+        assert ("DNS", "localhost") in ws.get_extra_info("peercert")["subjectAltName"]
+        assert not accepted.get_extra_info("peercert")
 
 
 # --- What goes wrong --------------------------------------------------------------------------

@@ -217,7 +217,9 @@ class connect:
             sock = await open_socket(
                 loop, self._host or uri.host, self._port or uri.port, self._local_address
             )
-        name = uri.host if self.server_hostname is None else self.server_hostname
+        name = self.server_hostname
+        if name is None:
+            name = uri.host.removesuffix(".")  # as RFC 6066 section 3 has it
         write_limit = self.options.write_limit
         try:
             if self._epoll:

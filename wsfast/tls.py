@@ -27,9 +27,7 @@ def server_context(
         return None
     if cert is None:
         raise ValueError(f"{given[0]} needs cert")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context = restricted(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     load_cert(context, cert, key)
     if ca is not None:
         load_ca(context, ca)
@@ -49,8 +47,7 @@ def client_context(
         return context
     if not given and verify is not False:
         return default_context()
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = restricted(ssl.create_default_context())
     if key is not None and cert is None:
         raise ValueError("key needs cert")
     if cert is not None:
@@ -66,8 +63,15 @@ def client_context(
 @functools.cache
 def default_context() -> ssl.SSLContext:
     """Verifies certificates by the system's authorities. Loading them takes long: do it once."""
-    context = ssl.create_default_context()
+    return restricted(ssl.create_default_context())
+
+
+def restricted(context: ssl.SSLContext) -> ssl.SSLContext:
+    """What holds for all contexts that are made here, of servers and clients."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    # As browsers do: on HTTP/2 a WebSocket begins in another way (RFC 8441).
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 
