@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ._engine import Engine, SocketDriver
+from .sessions import Resumption
 
 class TlsDriver(SocketDriver):
     """Drives one connection over one socket with TLS.
 
     Args:
         make_tls: makes the ``ssl.SSLObject`` from two ``ssl.MemoryBIO``.
+        keep_session: called with it when the first data came.
     """
 
     def __init__(
@@ -20,6 +22,7 @@ class TlsDriver(SocketDriver):
         target: Any,
         write_limit: int,
         make_tls: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject],
+        keep_session: Callable[[ssl.SSLObject], None] | None,
         peer: bytes | None = None,
     ) -> None: ...
 
@@ -30,6 +33,6 @@ def maker(
     context: ssl.SSLContext,
     server_side: bool,
     server_hostname: str | None = None,
-    session: ssl.SSLSession | None = None,
+    resumption: Resumption | None = None,
 ) -> Callable[..., TlsDriver]:
     """What makes the drivers of TLS connections, for `wsfast._engine.listen` and `adopt`."""

@@ -34,11 +34,15 @@ cdef class TlsDriver(SocketDriver):
     cdef bint server_side
     cdef bint secured
     cdef bint notified  # whether our close_notify was made
+    cdef object keep_session  # called at the first data
 
-    def __init__(self, Engine engine, int fd, target, size_t write_limit, make_tls, peer=None):
+    def __init__(
+        self, Engine engine, int fd, target, size_t write_limit, make_tls, keep_session, peer=None
+    ):
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.tls = make_tls(self.incoming, self.outgoing)
+        self.keep_session = keep_session
         self.server_side = self.tls.server_side
         if engine.waiting is None:
             engine.waiting = deque()
@@ -142,6 +146,9 @@ cdef class TlsDriver(SocketDriver):
             if filled == 0:
                 break
             SocketDriver.take_input(self, plaintext, filled)
+            if self.keep_session is not None:
+                keep_session, self.keep_session = self.keep_session, None
+                keep_session(self.tls)
             if self.shut or self.shutting:
                 return 0
         if failure is not None:
@@ -238,13 +245,16 @@ def next_handshakes(Engine engine):
         driver.advance()
 
 
-def maker(context, server_side, server_hostname=None, session=None):
+def maker(context, server_side, server_hostname=None, resumption=None):
     """Makes the drivers of TLS connections, for `listen` and `adopt`."""
 
     def make_tls(incoming, outgoing):
+        session = None if resumption is None else resumption.take()
         return context.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
+    keep_session = None if resumption is None else resumption.keep
+
     def make(engine, fd, target, write_limit, peer=None):
-        return TlsDriver(engine, fd, target, write_limit, make_tls, peer)
+        return TlsDriver(engine, fd, target, write_limit, make_tls, keep_session, peer)
 
     return make

@@ -27,6 +27,7 @@ from .options import (
 from .protocol import handshake
 from .protocol.headers import Headers
 from .protocol.http import ResponseReader
+from .sessions import Resumption
 from .sweep import Clients
 from .tls import client_context, given_names
 from .transport import TransportDriver
@@ -58,10 +59,13 @@ class connect:
         additional_headers: further headers of the request.
         auth: (user name, password) for Basic authentication; those of the address come first.
         user_agent_header: the User-Agent header; None for none.
-        ssl: a context for TLS.
+        ssl: a context for TLS. It is taken as it is; connecting again with it to the same server
+            resumes a session, on the epoll driver, unless its options have ``OP_NO_TICKET``.
         cert, key, ca, verify: instead of ``ssl``: paths of PEM files, or PEM bytes. ``ca`` is
-            trusted besides the system's authorities; ``verify=False`` trusts everybody.
-        server_hostname: the name that the certificate must have; by default the address's host.
+            trusted besides the system's authorities; ``verify=False`` trusts everybody. With them,
+            or without any, TLS is 1.2 or 1.3, ALPN offers "http/1.1", renegotiation is refused.
+        server_hostname: the name that the server is asked for by SNI, and that its certificate must
+            have; by default the address's host.
         sock: a connected socket to use.
         host, port: to connect to instead of those of the address.
         local_address: (host, port) to connect from.
@@ -209,22 +213,22 @@ class connect:
         self, loop: asyncio.AbstractEventLoop, opening: ClientHandshake
     ) -> None:
         uri = self.uri
+        host, port = self._host or uri.host, self._port or uri.port
         if self._sock is not None:
             sock = self._sock
         elif uri.unix_path is not None:
             sock = await open_unix_socket(loop, uri.unix_path)
         else:
-            sock = await open_socket(
-                loop, self._host or uri.host, self._port or uri.port, self._local_address
-            )
+            sock = await open_socket(loop, host, port, self._local_address)
         name = self.server_hostname
         if name is None:
             name = uri.host.removesuffix(".")  # as RFC 6066 section 3 has it
         write_limit = self.options.write_limit
         try:
             if self._epoll:
+                resumption = None if self.ssl is None else Resumption(self.ssl, host, port, name)
                 opening.driver = engine.adopt(
-                    loop, sock, opening, write_limit, self.ssl, name or None, None
+                    loop, sock, opening, write_limit, self.ssl, name or None, resumption
                 )
                 return
             options: dict[str, Any] = {}

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from .sessions import Resumption
+
     _engine: Any
     _tls: Any
 elif BACKEND == "compiled" and sys.platform == "linux":
@@ -65,8 +67,8 @@ def adopt(
     write_limit: int,
     context: ssl.SSLContext | None,
     server_hostname: str | None,
-    session: ssl.SSLSession | None,
+    resumption: Resumption | None,
 ) -> Any:
     """Drive a connected socket, which the engine owns from now on."""
-    tls = None if context is None else _tls.maker(context, False, server_hostname, session)
+    tls = None if context is None else _tls.maker(context, False, server_hostname, resumption)
     return _engine.adopt(loop, sock, target, write_limit, tls)
