@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ssl
 
 import wsfast
 
@@ -28,8 +29,12 @@ async def main():
     parser.add_argument("url", help="the fuzzing server, as in ws://127.0.0.1:9001")
     parser.add_argument("agent", help="the name that the reports give this client")
     parser.add_argument("--driver", choices=["epoll", "asyncio"], help="instead of the best")
+    parser.add_argument("--ca", help="the authority to trust, for TLS")
     args = parser.parse_args()
     OPTIONS["driver"] = args.driver
+    if args.ca is not None:
+        # One context, so that the suite also sees what comes on a resumed session.
+        OPTIONS["ssl"] = ssl.create_default_context(cafile=args.ca)
     print("backend", wsfast.BACKEND, flush=True)
     async with wsfast.connect(f"{args.url}/getCaseCount", **OPTIONS) as ws:
         count = int(await ws.recv())

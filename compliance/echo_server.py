@@ -52,8 +52,10 @@ def main():
     parser.add_argument("--style", choices=["coroutine", "event"], default="coroutine")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--driver", choices=["epoll", "asyncio"], help="instead of the best")
+    parser.add_argument("--cert", help="a certificate, for TLS")
+    parser.add_argument("--key", help="its key")
     args = parser.parse_args()
-    OPTIONS["driver"] = args.driver
+    OPTIONS.update(driver=args.driver, cert=args.cert, key=args.key)
     sock = socket.create_server(("127.0.0.1", args.port), backlog=128)
     serve = serve_events if args.style == "event" else serve_coroutines
     asyncio.run(serve(sock))

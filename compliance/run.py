@@ -57,12 +57,42 @@ from autobahntestsuite import choosereactor, fuzzing, wstest
 from twisted.internet import reactor
 
 def listen(factory, context=None):
-    listener = reactor.listenTCP(0, factory, 50, "127.0.0.1")
+    if context is None:
+        listener = reactor.listenTCP(0, factory, 50, "127.0.0.1")
+    else:
+        listener = reactor.listenSSL(0, factory, context, 50, "127.0.0.1")
     factory.externalPort = listener.getHost().port
     print("listening %d" % factory.externalPort)
 
 fuzzing.listenWS = listen
 wstest.run()
+"""
+
+# The suite brings an OpenSSL, so nothing else is needed for a certificate.
+MAKE_CERTIFICATE = """
+import sys
+from OpenSSL import crypto
+
+key = crypto.PKey()
+key.generate_key(crypto.TYPE_RSA, 2048)
+certificate = crypto.X509()
+certificate.set_version(2)
+certificate.get_subject().CN = "localhost"
+certificate.set_issuer(certificate.get_subject())
+certificate.gmtime_adj_notBefore(0)
+certificate.gmtime_adj_notAfter(86400)
+certificate.add_extensions([crypto.X509Extension(b"subjectAltName", False, b"IP:127.0.0.1")])
+certificate.set_pubkey(key)
+certificate.sign(key, "sha256")
+for path, text in zip(
+    sys.argv[1:],
+    (
+        crypto.dump_certificate(crypto.FILETYPE_PEM, certificate),
+        crypto.dump_privatekey(crypto.FILETYPE_PEM, key),
+    ),
+):
+    with open(path, "wb") as file:
+        file.write(text)
 """
 
 
@@ -154,6 +184,7 @@ class Agent:
     backend: str
     style: str = "coroutine"
     driver: str | None = None
+    tls: bool = False
     cases_seen: int = 0
     cases_total: int = 0
     seconds: float = 0.0
@@ -167,11 +198,25 @@ class Agent:
             parts.append(self.style)
         if self.driver is not None:
             parts.append(self.driver)
+        if self.tls:
+            parts.append("tls")
         return "-".join(parts)
 
     @property
     def directory(self):
         return REPORTS / self.name
+
+    @property
+    def scheme(self):
+        return "wss" if self.tls else "ws"
+
+    @property
+    def certificate(self):
+        return self.directory / "cert.pem"
+
+    @property
+    def key(self):
+        return self.directory / "key.pem"
 
 
 def agents(side, backend):
@@ -182,11 +227,13 @@ def agents(side, backend):
             yield Agent("server", name, "event")
             if name == "compiled":
                 yield Agent("server", name, driver="asyncio")
+                yield Agent("server", name, tls=True)
     if side in ("client", "both"):
         for name in backends:
             yield Agent("client", name)
             if name == "compiled":
                 yield Agent("client", name, driver="asyncio")
+                yield Agent("client", name, tls=True)
 
 
 @contextlib.asynccontextmanager
@@ -285,12 +332,15 @@ def check_backend(found, agent):
 
 async def run_server(python, cases, agent):
     suite_log, peer_log = agent.directory / "suite.log", agent.directory / "peer.log"
-    async with start_peer("echo_server.py", ["--style", agent.style], agent, peer_log) as peer:
+    arguments = ["--style", agent.style]
+    if agent.tls:
+        arguments += ["--cert", agent.certificate, "--key", agent.key]
+    async with start_peer("echo_server.py", arguments, agent, peer_log) as peer:
         port, backend = await first_line(peer, "listening ", peer_log)
         check_backend(backend, agent)
         spec = {
             "outdir": str(agent.directory),
-            "servers": [{"agent": agent.name, "url": f"ws://127.0.0.1:{port}"}],
+            "servers": [{"agent": agent.name, "url": f"{agent.scheme}://127.0.0.1:{port}"}],
             "cases": cases,
             "exclude-cases": [],
             "exclude-agent-cases": {},
@@ -308,18 +358,22 @@ async def run_server(python, cases, agent):
 async def run_client(python, cases, agent):
     suite_log, peer_log = agent.directory / "suite.log", agent.directory / "peer.log"
     spec = {
-        "url": "ws://127.0.0.1:1",
+        "url": f"{agent.scheme}://127.0.0.1:1",
         "outdir": str(agent.directory),
         "cases": cases,
         "exclude-cases": [],
         "exclude-agent-cases": {},
     }
+    if agent.tls:
+        spec |= {"cert": str(agent.certificate), "key": str(agent.key)}
     async with start_suite(python, "fuzzingserver", spec, agent, suite_log) as suite:
         total = await first_line(suite, "Ok, will run ", suite_log)
         agent.cases_total = int(total[0])
         [port] = await first_line(suite, "listening ", suite_log)
-        url = f"ws://127.0.0.1:{port}"
-        async with start_peer("echo_client.py", [url, agent.name], agent, peer_log) as peer:
+        arguments = [f"{agent.scheme}://127.0.0.1:{port}", agent.name]
+        if agent.tls:
+            arguments += ["--ca", agent.certificate]
+        async with start_peer("echo_client.py", arguments, agent, peer_log) as peer:
             [backend] = await first_line(peer, "backend ", peer_log)
             check_backend(backend, agent)
             # The suite goes on listening, so it is the client that ends the run.
@@ -343,13 +397,16 @@ async def run_agent(python, cases, agent, places):
         agent.directory.mkdir(parents=True)
         started = time.monotonic()
         run = run_server if agent.side == "server" else run_client
+        paths = agent.certificate, agent.key
         try:
+            if agent.tls:
+                run_quietly([python, "-W", "ignore", "-c", MAKE_CERTIFICATE, *paths])
             await asyncio.wait_for(run(python, cases, agent), PASS_TIMEOUT)
             index = json.loads((agent.directory / "index.json").read_text())
             agent.results = index.get(agent.name, {})
         except TimeoutError:
             agent.error = f"did not end in {PASS_TIMEOUT} s"
-        except (RunFailed, OSError, ValueError) as exc:
+        except (RunFailed, CannotInstall, OSError, ValueError) as exc:
             agent.error = str(exc)
         agent.seconds = time.monotonic() - started
         result = "failed" if agent.error else outcome(agent)
