@@ -14,6 +14,7 @@ cdef class Engine:
     cdef readonly int count
     cdef object __weakref__
     cdef uint8_t* plaintext  # what TLS decrypts to; NULL while it is lent
+    cdef object plaintext_view  # of its beginning
     cdef object waiting  # TLS handshakes that wait for their turn
     cdef int handshakes
     cdef bint handshakes_scheduled

@@ -9,7 +9,7 @@ from collections import deque
 
 import ssl
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint8_t
 
@@ -24,11 +24,13 @@ cdef extern from "Python.h":
 cdef enum:
     PLAINTEXT_SIZE = 262144
     RECORD_SIZE = 16384
+    COPY_LIMIT = 1024
     HANDSHAKES = 4  # steps in a pass of the loop
 
 
 cdef class TlsDriver(SocketDriver):
     cdef object tls  # the SSLObject
+    cdef object inner  # what it hands read() and write() on to, for each in a call of its own
     cdef object incoming
     cdef object outgoing
     cdef bint server_side
@@ -42,6 +44,7 @@ cdef class TlsDriver(SocketDriver):
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.tls = make_tls(self.incoming, self.outgoing)
+        self.inner = getattr(self.tls, "_sslobj", self.tls)
         self.keep_session = keep_session
         self.server_side = self.tls.server_side
         if engine.waiting is None:
@@ -95,7 +98,7 @@ cdef class TlsDriver(SocketDriver):
     cdef int take_input(self, const uint8_t* data, size_t size) except -1:
         if self.shut or self.shutting:
             return 0  # only the end is of interest
-        self.incoming.write(PyMemoryView_FromMemory(<char*> data, size, PyBUF_READ))
+        self.incoming.write(readable(data, size))
         if not self.secured:
             return self.advance()
         return self.decrypt()
@@ -108,31 +111,39 @@ cdef class TlsDriver(SocketDriver):
             plaintext = <uint8_t*> PyMem_Malloc(PLAINTEXT_SIZE)
             if plaintext is NULL:
                 raise MemoryError
+            self.engine.plaintext_view = None
+        view = self.engine.plaintext_view
+        if view is None:
+            view = PyMemoryView_FromMemory(<char*> plaintext, RECORD_SIZE, PyBUF_WRITE)
         # While it is lent, a nested loop gets a buffer of its own.
         self.engine.plaintext = NULL
         try:
-            self.decrypt_into(plaintext)
+            self.decrypt_into(plaintext, view)
         finally:
             if self.engine.plaintext is NULL:
                 self.engine.plaintext = plaintext
+                self.engine.plaintext_view = view
             else:
                 PyMem_Free(plaintext)
         return 0
 
-    cdef int decrypt_into(self, uint8_t* plaintext) except -1:
+    cdef int decrypt_into(self, uint8_t* plaintext, object first_room) except -1:
         cdef size_t filled
         cdef ssize_t size
         cdef bint ended = False
         failure = None
         while not self.closing and not ended and failure is None:
             filled = 0
-            # The SSLObject is asked again only where there is something: it would raise.
-            while filled <= PLAINTEXT_SIZE - RECORD_SIZE and (
-                self.incoming.pending or self.tls.pending()
-            ):
-                room = PyMemoryView_FromMemory(<char*> plaintext + filled, RECORD_SIZE, PyBUF_WRITE)
+            # It is asked again only where there is something, or it would raise. Each time it gives
+            # a whole record: nothing can be left that is not in `incoming`.
+            while filled <= PLAINTEXT_SIZE - RECORD_SIZE and self.incoming.pending:
+                room = first_room
+                if filled:
+                    room = PyMemoryView_FromMemory(
+                        <char*> plaintext + filled, RECORD_SIZE, PyBUF_WRITE
+                    )
                 try:
-                    size = self.tls.read(RECORD_SIZE, room)
+                    size = self.inner.read(RECORD_SIZE, room)
                 except ssl.SSLWantReadError:
                     break
                 except ssl.SSLError as error:
@@ -175,24 +186,25 @@ cdef class TlsDriver(SocketDriver):
         return 0
 
     cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1:
+        if self.encrypt(data, size, owner):
+            self.put_encrypted()
+        return self.backlog_size
+
+    cdef bint encrypt(self, const uint8_t* data, size_t size, bytes owner) except -1:
         if self.closing or self.shut or self.shutting:
-            return 0
+            return False
         try:
-            if owner is None:
-                self.tls.write(PyMemoryView_FromMemory(<char*> data, size, PyBUF_READ))
-            else:
-                self.tls.write(owner)
+            self.inner.write(readable(data, size) if owner is None else owner)
         except ssl.SSLWantReadError:
             # Only a context of the user allows the peer that.
             error = ssl.SSLError(ssl.SSL_ERROR_SSL, "cannot send during a TLS renegotiation")
             error.reason = "NO_RENEGOTIATION"
             self.close(error)
-            return 0
+            return False
         except ssl.SSLError as error:
             self.close(error)
-            return 0
-        self.put_encrypted()
-        return self.backlog_size
+            return False
+        return True
 
     cdef Py_ssize_t send_both(
         self,
@@ -202,8 +214,9 @@ cdef class TlsDriver(SocketDriver):
         size_t size,
         bytes owner,
     ) except -1:
-        self.send(head, head_size, None)
-        return self.send(data, size, owner)
+        if self.encrypt(head, head_size, None) and self.encrypt(data, size, owner):
+            self.put_encrypted()
+        return self.backlog_size
 
     cdef int end_stream(self) except -1:
         """Send the end of the stream, and a close_notify in front of it."""
@@ -232,6 +245,13 @@ cdef class TlsDriver(SocketDriver):
         if name == "compression":
             return self.tls.compression()
         return SocketDriver.get_extra_info(self, connection, name, default)
+
+
+cdef object readable(const uint8_t* data, size_t size):
+    """What is lent, for a call of Python: small, a copy of it costs less than a view."""
+    if size <= COPY_LIMIT:
+        return PyBytes_FromStringAndSize(<const char*> data, size)
+    return PyMemoryView_FromMemory(<char*> data, size, PyBUF_READ)
 
 
 def next_handshakes(Engine engine):
