@@ -179,9 +179,8 @@ cdef class TlsDriver(SocketDriver):
         return self.close(error)
 
     cdef int put_encrypted(self) except -1:
-        cdef bytes data
-        if self.outgoing.pending:
-            data = self.outgoing.read()
+        cdef bytes data = self.outgoing.read()
+        if data:
             self.put(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
         return 0
 
