@@ -240,9 +240,9 @@ async def raw_client(server, data=None, **options):
 
 
 @contextlib.asynccontextmanager
-async def client_of(server, path="/", *, ssl=None, **headers):
-    """A raw client behind its opening handshake."""
-    options = {} if ssl is None else {"ssl": ssl}
+async def client_of(server, path="/", *, ssl=None, limit=2**16, **headers):
+    """A raw client behind its opening handshake, which reads ahead twice ``limit``."""
+    options = {"limit": limit} if ssl is None else {"ssl": ssl, "limit": limit}
     async with raw_client(server, request(path, **headers), **options) as peer:
         head = await peer.head()
         assert head.status == 101, (head, await peer.rest())
