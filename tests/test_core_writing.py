@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 from frames import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, ZERO, Frame, close, frame
-from twins import BACKENDS, FakeLoop, make_connection, make_protocol
+from twins import BACKENDS, FakeLoop, RecordingDriver, make_connection, make_protocol
 
 from wsfast.exceptions import ConcurrencyError, ConnectionClosed
 from wsfast.options import Options
@@ -140,6 +140,29 @@ def test_a_bad_key_of_the_user_is_an_error(backend, key):
     with pytest.raises((ValueError, TypeError)):
         protocol.message("a")
     assert protocol.sent == b""
+
+
+@pytest.mark.parametrize("size", [1, 20_000, 200_000])
+@pytest.mark.parametrize("held", [0, 1, 70_000])
+def test_what_is_sent_while_a_key_is_made_goes_first(backend, held, size):
+    """Wherever the held bytes are: in the shared buffer, in one of their own, or nowhere."""
+    keys = []
+
+    def generate_mask():
+        keys.append(KEY)
+        if len(keys) == 2:
+            connection.send(b"i" * size)
+        return KEY
+
+    cls = type(make_connection(backend))
+    driver, loop = RecordingDriver(), FakeLoop()
+    connection = cls(Options(), driver, loop, client=True, generate_mask=generate_mask)
+    with connection.cork():
+        connection.send(b"h" * held)
+        connection.send(b"o" * 100)
+    assert driver.sent == b"".join(
+        frame(BINARY, data, key=KEY) for data in (b"h" * held, b"i" * size, b"o" * 100)
+    )
 
 
 def test_what_is_sent_is_not_kept_nor_changed(backend):

@@ -68,6 +68,14 @@ def test_the_machine_stops_in_a_state_and_resumes(parser, state, before, rest, i
     assert reader.state == ("finished" if item[0] == CLOSE else "info")
 
 
+def test_there_is_nothing_before_the_first_byte(parser):
+    reader = parser.FrameReader(client=False)
+    assert reader.next() is None
+    assert (reader.state, reader.pending) == ("info", 0)
+    reader.feed(HELLO)
+    assert reader.next() == (TEXT, "Hello", True)
+
+
 def test_the_machine_stops_after_each_message_and_the_rest_is_pending(parser):
     reader = parser.FrameReader(client=True)
     reader.feed(wire('81 01 "a" 89 00 82 01 "b" 81'))

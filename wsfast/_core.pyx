@@ -485,6 +485,10 @@ cdef class Connection(Protocol):
         self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1:
         """Send a frame at once, or hold it with what follows in the same breath (DESIGN: cork)."""
+        cdef uint32_t key = 0
+        if self.client:
+            # Before room is reserved: this may be the user's function, which may send.
+            key = make_key(self)
         if self.is_lost:
             return 0
         cdef double now = monotonic_seconds()
@@ -493,7 +497,6 @@ cdef class Connection(Protocol):
         cdef Py_ssize_t waiting
         cdef uint8_t* target = self.reserve(MAX_HEADER if large else size + MAX_HEADER)
         cdef size_t header_size = write_header(target, opcode, size, fin, 0, self.client)
-        cdef uint32_t key
         if large:
             # The payload leaves from where it is, behind what is held.
             self.held_size += header_size
@@ -507,7 +510,6 @@ cdef class Connection(Protocol):
                 owner = PyBytes_FromStringAndSize(<const char*> payload, size)
             return self.transmit((head, owner))
         if self.client:
-            key = make_key(self)
             memcpy(target + header_size, &key, 4)
             header_size += 4
             xor_copy(target + header_size, payload, size, key)

@@ -220,6 +220,8 @@ cdef class FrameReader:
 
     cdef const uint8_t* take_in_pieces(self, size_t n) noexcept:
         cdef size_t available = min(<size_t> (self.end - self.position), n - self.header_size)
+        if available == 0:
+            return NULL  # there may be no input yet, and memcpy takes no NULL
         memcpy(self.header + self.header_size, self.position, available)
         self.header_size += <uint8_t> available
         self.position += available
