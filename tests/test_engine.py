@@ -110,6 +110,35 @@ async def test_a_large_text_fails_at_its_first_impossible_byte():
         assert await peer.closed() == (1007, "Invalid WebSocket frame: invalid UTF-8 sequence")
 
 
+async def test_a_large_message_that_memory_does_not_suffice_for_is_not_delivered():
+    memory = pytest.importorskip("_testcapi")
+    received = []
+
+    async def handler(ws):
+        async for message in ws:
+            received.append(message)
+
+    async with serve(handler) as server, client_of(server) as peer:
+        wire = frame(BINARY, b"x" * 100_000, mask=b"abcd")
+        peer.write(wire[:20_000])
+        (ws,) = server.connections
+        await until(lambda: ws.wire_bytes_received == 20_000)
+        os.write(peer.socket.fileno(), wire[20_000:40_000])
+        read = ws.driver._readable
+        for number in range(5):  # one allocation after the other; one is for a larger buffer
+            memory.set_nomemory(number, number + 1)
+            try:
+                read()
+            except MemoryError:
+                pass
+            finally:
+                memory.remove_mem_hooks()
+        peer.write(wire[40_000:])
+        peer.send(TEXT, "behind")
+        await until(lambda: ws.wire_bytes_received == len(wire) + 12)
+        assert received == []
+
+
 async def test_a_large_frame_declared_is_not_allocated():
     async with serve(max_size=2**40) as server, client_of(server) as peer:
         peer.write(frame(BINARY, b"x" * 50000, mask=b"abcd", length=2**39))

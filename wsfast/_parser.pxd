@@ -68,6 +68,7 @@ cdef class FrameReader:
     cdef void lend(self, const uint8_t* data, size_t size) noexcept
     cdef int retain(self) except -1
     cdef bint advance(self) except -1
+    cdef void give_up(self) noexcept
     cdef bint read(self) except -1
     cdef const uint8_t* take(self, size_t n) noexcept
     cdef const uint8_t* take_in_pieces(self, size_t n) noexcept
@@ -78,7 +79,7 @@ cdef class FrameReader:
     cdef bint read_control(self) except -1
     cdef bint read_data(self) except -1
     cdef int store(self, size_t n) except -1
-    cdef size_t room(self, size_t least) noexcept
+    cdef Py_ssize_t room(self, size_t least) except -1
     cdef uint8_t* room_start(self) noexcept
     cdef int fill(self, size_t n) except -1
     cdef int check_stored(self, size_t n) except -1

@@ -137,16 +137,20 @@ cdef class FrameReader:
         try:
             return self.read()
         except BaseException as error:
-            self.current = FINISHED
-            self.position = self.end
-            self.drop_buffer()
-            self.control = None
-            self.source = None
+            self.give_up()
             if not isinstance(error, ProtocolError):
                 raise
             self.opcode = CLOSE
             self.data = error
             return True
+
+    cdef void give_up(self) noexcept:
+        """After an error nothing more is read, and nothing is kept."""
+        self.current = FINISHED
+        self.position = self.end
+        self.drop_buffer()
+        self.control = None
+        self.source = None
 
     cdef bint read(self) except -1:
         cdef const uint8_t* octets
@@ -380,7 +384,7 @@ cdef class FrameReader:
         self.remaining -= n
         return 0
 
-    cdef size_t room(self, size_t least) noexcept:
+    cdef Py_ssize_t room(self, size_t least) except -1:
         """How many bytes of a large payload may be read straight to where it will stay.
 
         0 if less than `least` are missing, or if this is not the place to read to.
@@ -403,7 +407,9 @@ cdef class FrameReader:
             try:
                 self.resize_buffer(capacity)
             except MemoryError:
-                return 0
+                # Resizing bytes takes them then, and with them what came of the message.
+                self.give_up()
+                raise
         return min(capacity - self.stored, self.remaining)
 
     cdef uint8_t* room_start(self) noexcept:
@@ -414,16 +420,15 @@ cdef class FrameReader:
     cdef int fill(self, size_t n) except -1:
         """n bytes were read to room_start()."""
         cdef uint8_t* target = self.room_start()
-        if self.is_ascii:
-            if not xor_copy_is_ascii(target, target, n, self.key):
-                self.leave_ascii(n)
-        elif self.key:
-            xor_in_place(target, n, self.key)
         try:
+            if self.is_ascii:
+                if not xor_copy_is_ascii(target, target, n, self.key):
+                    self.leave_ascii(n)
+            elif self.key:
+                xor_in_place(target, n, self.key)
             self.check_stored(n)
-        except ProtocolError:
-            self.current = FINISHED
-            self.drop_buffer()
+        except BaseException:
+            self.give_up()
             raise
         return 0
 
