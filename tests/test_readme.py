@@ -19,6 +19,7 @@ import wsfast
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
 TIMEOUT = 30
+PATH = os.pathsep.join(sys.path)  # the package that was imported, whatever it was built for
 
 # Runs a script and tells on standard output when its server listens.
 TELL = """
@@ -47,7 +48,6 @@ class Running:
     """A process whose lines are read in a thread, so that a test waits for one and not longer."""
 
     def __init__(self, *command):
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self.lines = queue.SimpleQueue()
         self.process = subprocess.Popen(
             command,
@@ -55,7 +55,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONPATH": PATH, "PYTHONUNBUFFERED": "1"},
         )
         self.thread = threading.Thread(target=self.read)
         self.thread.start()
@@ -114,7 +114,7 @@ def test_the_client_talks_to_each_server(server, tmp_path, free_port):
             text=True,
             timeout=TIMEOUT,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": PATH},
         )
         assert (client.returncode, client.stdout, client.stderr) == (0, "Hello!\n", "")
     if server is EVENTS:
