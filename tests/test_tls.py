@@ -504,13 +504,17 @@ async def never_close(peer):
     await peer.rest()
 
 
-async def test_a_peer_that_vanishes_without_close_notify_is_1006(identity, ca):
+@pytest.mark.parametrize("how", ["with a reset", "with the end of the stream"])
+async def test_a_peer_that_vanishes_without_close_notify_is_1006(how, identity, ca):
     handler = Accepted()
     async with serve(handler, **identity) as server, client_of_tls(server, ca) as peer:
         ws = await handler.get()
         peer.send(TEXT, "last words")
         assert await ws.recv() == "last words"
-        peer.reset()
+        if how == "with a reset":
+            peer.reset()
+        else:
+            peer.writer.transport.abort()
         async with asyncio.timeout(PATIENCE):
             await ws.wait_closed()
         assert ws.close_code == 1006

@@ -198,6 +198,7 @@ class NetworkError(WebSocketException, OSError):
         number = error.errno if isinstance(error, OSError) and error.errno else 0
         wrapped = cls(number, str(error) or type(error).__name__)
         if isinstance(error, ssl.SSLError):
+            # One that OpenSSL did not report has no reason.
             wrapped.code = getattr(error, "reason", None) or "WS_ERR_TLS"
         elif isinstance(error, socket.gaierror):
             wrapped.code = RESOLVER_ERRORS.get(number, "WS_ERR_NETWORK")
