@@ -435,6 +435,36 @@ async def test_verify_client_knows_that_it_is_secure(identity, ca):
     assert seen == [True]
 
 
+@pytest.mark.parametrize("size", [100, 100_000], ids=["held", "sent from where it is"])
+async def test_a_finalizer_may_send_while_python_encrypts(size, identity, ca):
+    class Interrupted(ssl.SSLObject):
+        """As if the collector ran, and in it a finalizer that sends."""
+
+        def write(self, data):
+            while extra:
+                ws.send(extra.pop())
+            return super().write(data)
+
+    try:
+        engine.choose("epoll")
+    except ValueError:
+        pytest.skip("the epoll driver needs Linux and the compiled backend")
+    context = tls.server_context(None, identity["cert"], identity["key"], None, None)
+    context.sslobject_class = Interrupted
+    extra = []
+    handler = Accepted()
+    async with (
+        serve(handler, ssl=context, driver="epoll") as server,
+        wsfast.connect(uri_of(server), ca=ca) as client,
+    ):
+        ws = await handler.get()
+        extra.append(b"e" * 70_000)  # which does not fit into what is held
+        ws.send(b"m" * size)
+        async with asyncio.timeout(PATIENCE):
+            messages = [await client.recv(), await client.recv()]
+        assert messages == [b"e" * 70_000, b"m" * size]
+
+
 async def test_a_slow_peer_stops_us_through_tls(identity, ca):
     handler = Accepted()
     async with serve(handler, **identity) as server, client_of_tls(server, ca) as peer:

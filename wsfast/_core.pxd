@@ -94,6 +94,7 @@ cdef class Connection(Protocol):
     cdef int flush_all(self) except -1
     cdef int tell_receiver(self) except -1
     cdef int release_held(self) noexcept
+    cdef uint8_t* take_held(self) noexcept
     cdef int transmit(self, object buffers) except -1
     cdef int limit_waiting(self, Py_ssize_t waiting) except -1
     cdef int abort_with(self, object error) except -1

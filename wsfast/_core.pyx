@@ -85,6 +85,15 @@ cdef uint8_t shared_buffer[SHARED_BUFFER_SIZE]
 cdef bint shared_buffer_taken = False
 
 
+cdef int release_buffer(uint8_t* buffer) noexcept:
+    global shared_buffer_taken
+    if buffer is shared_buffer:
+        shared_buffer_taken = False
+    else:
+        PyMem_Free(buffer)
+    return 0
+
+
 cdef class DirectDriver:
     cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1:
         """Write; `owner` is the object that data points into, if it may be kept, or None.
@@ -501,8 +510,12 @@ cdef class Connection(Protocol):
             # The payload leaves from where it is, behind what is held.
             self.held_size += header_size
             if self.direct is not None:
-                waiting = self.direct.send_both(self.held, self.held_size, payload, size, owner)
-                self.release_held()
+                header_size = self.held_size
+                target = self.take_held()
+                try:
+                    waiting = self.direct.send_both(target, header_size, payload, size, owner)
+                finally:
+                    release_buffer(target)
                 return self.limit_waiting(waiting)
             head = PyBytes_FromStringAndSize(<char*> self.held, self.held_size)
             self.release_held()
@@ -536,11 +549,12 @@ cdef class Connection(Protocol):
     cdef uint8_t* reserve(self, size_t size) except NULL:
         """Room for size bytes at the end of what is held."""
         global shared_buffer_taken
-        cdef size_t needed = self.held_size + size
+        cdef size_t needed
         cdef uint8_t* held
+        if self.prepared is not None:
+            self.flush_prepared()
+        needed = self.held_size + size
         if needed > self.held_capacity:
-            if self.prepared is not None:
-                self.flush_prepared()
             if self.held is NULL and needed <= SHARED_BUFFER_SIZE and not shared_buffer_taken:
                 # Nearly always there is one connection that sends, and what it sends is small.
                 shared_buffer_taken = True
@@ -564,18 +578,19 @@ cdef class Connection(Protocol):
 
     cdef int release_held(self) noexcept:
         """An idle connection has no buffer."""
-        global shared_buffer_taken
-        if self.held is shared_buffer:
-            shared_buffer_taken = False
-        else:
-            PyMem_Free(self.held)
+        release_buffer(self.take_held())
+        self.prepared = None
+        self.prepared_size = 0
+        return 0
+
+    cdef uint8_t* take_held(self) noexcept:
+        """Take the buffer of what is held; what is sent from now on gets another one."""
+        cdef uint8_t* held = self.held
         self.held = NULL
         self.held_size = 0
         self.held_capacity = 0
         self.held_since = 0
-        self.prepared = None
-        self.prepared_size = 0
-        return 0
+        return held
 
     cdef int written(self, double now, bint hold) except -1:
         """Flush what is held, or see that it is flushed in time."""
@@ -593,15 +608,22 @@ cdef class Connection(Protocol):
         self.flush()
 
     cdef int flush(self) except -1:
+        cdef size_t size
+        cdef uint8_t* held
         cdef Py_ssize_t waiting
         if self.prepared is not None and not self.cork_depth:
             self.flush_prepared()
         if self.held_size and not self.cork_depth and self.ready_state != CLOSED:
+            size = self.held_size
             if self.direct is not None:
-                waiting = self.direct.send(self.held, self.held_size, None)
-                self.release_held()
+                # Python code may run in there, and in it a finalizer that sends.
+                held = self.take_held()
+                try:
+                    waiting = self.direct.send(held, size, None)
+                finally:
+                    release_buffer(held)
                 return self.limit_waiting(waiting)
-            data = PyBytes_FromStringAndSize(<char*> self.held, self.held_size)
+            data = PyBytes_FromStringAndSize(<char*> self.held, size)
             self.release_held()
             self.transmit((data,))
         return 0
