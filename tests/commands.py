@@ -15,11 +15,10 @@ WSFAST = [sys.executable, "-m", "wsfast"]
 
 def start(*arguments, cwd=None, **options):
     """Start the command, on the backend of this process."""
-    path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [*WSFAST, *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
 
