@@ -115,8 +115,7 @@ async def test_a_large_message_that_memory_does_not_suffice_for_is_not_delivered
     received = []
 
     async def handler(ws):
-        async for message in ws:
-            received.append(message)
+        received.extend([message async for message in ws])
 
     async with serve(handler) as server, client_of(server) as peer:
         wire = frame(BINARY, b"x" * 100_000, mask=b"abcd")

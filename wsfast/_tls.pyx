@@ -44,7 +44,9 @@ cdef class TlsDriver(SocketDriver):
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.tls = make_tls(self.incoming, self.outgoing)
-        self.inner = getattr(self.tls, "_sslobj", self.tls)
+        self.inner = self.tls
+        if type(self.tls) is ssl.SSLObject:  # and no class of the user's
+            self.inner = getattr(self.tls, "_sslobj", self.tls)
         self.keep_session = keep_session
         self.server_side = self.tls.server_side
         if engine.waiting is None:
