@@ -124,6 +124,38 @@ def test_headers_are_equal_when_they_mean_the_same():
     assert Headers([("X", "1")]) != {"x": "1"}
 
 
+def test_get_only_wants_exactly_one_header_of_the_name():
+    headers = Headers([("X", "1"), ("Y", "2"), ("y", "3")])
+    assert headers.get_only("x") == "1"
+    assert headers.get_only("Y") is None
+    assert headers.get_only("Z") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "item"),
+    [
+        (b"Host", b"a", ("Host", "a")),
+        (b"hOST", b" \ta\t ", ("hOST", "a")),
+        (b"X-1", b"\xff b", ("X-1", "\xff b")),
+        (b"x", b" ", ("x", "")),
+    ],
+)
+def test_a_received_header_is_kept_as_it_came_but_for_blanks_around_it(name, value, item):
+    headers = Headers()
+    headers.add_received(name, value)
+    assert list(headers.raw_items()) == [item]
+    assert headers[item[0].upper()] == item[1]
+
+
+def test_headers_of_one_name_count_together_however_they_are_added():
+    headers = Headers()
+    for name in (b"Host", b"HOST", b"host"):
+        headers.add_received(name, name)
+    headers["hosT"] = "4"
+    assert headers.get_all("Host") == ["Host", "HOST", "host", "4"]
+    assert len(headers) == 1
+
+
 def test_what_get_all_returns_is_not_the_headers_own():
     headers = Headers([("X", "1")])
     headers.get_all("X").append("2")

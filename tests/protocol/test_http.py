@@ -420,6 +420,7 @@ VALUES = st.one_of(
 )
 BLANKS = st.sampled_from([b"", b" ", b"\t", b" \t "])
 FIELDS = st.builds(lambda *parts: b"".join(parts), TOKENS, st.just(b":"), BLANKS, VALUES, BLANKS)
+METHODS = st.sampled_from([b"GET / HTTP/1.1", b"get * HTTP/1.1", b"GET http://a/b HTTP/1.1"])
 STARTS = st.sampled_from(
     [
         b"GET / HTTP/1.1",
@@ -458,3 +459,24 @@ def test_both_libraries_give_the_same_answer(start, fields, host, monkeypatch):
         for name, value in answer.headers.raw_items():
             assert re.fullmatch(r"[\t -~\x80-\xff]*", value), name
         assert parse(answer.serialize()).headers == answer.headers
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(start=METHODS | STARTS, fields=st.lists(FIELDS, max_size=5), host=st.booleans())
+def test_the_one_pass_over_a_request_and_the_steps_give_the_same_answer(
+    start, fields, host, monkeypatch
+):
+    head = b"\r\n".join([start, *[b"Host: a"] * host, *fields]) + b"\r\n\r\n"
+
+    def outcome():
+        try:
+            return parse_request(head)
+        except InvalidHandshake as error:
+            return type(error), str(error)
+
+    answer = outcome()
+    with monkeypatch.context() as patch:
+        patch.setattr(http, "_PLAIN_REQUEST", re.compile(rb"(?!)"))
+        assert outcome() == answer

@@ -12,8 +12,8 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NamedTuple
 
 from .._version import __version__
 from ..exceptions import (
@@ -145,7 +145,8 @@ def check_path(request: Request, path: str | None) -> None:
         raise InvalidPath(request.path)
 
 
-class Upgrade(NamedTuple):
+@dataclass(slots=True)
+class Upgrade:
     """What a valid request for a WebSocket says.
 
     Args:
@@ -166,23 +167,28 @@ def check_upgrade(headers: Headers) -> Upgrade:
         InvalidHeader: 400; the key is missing, repeated or malformed.
     """
     _check_upgrade_tokens(headers)
-    versions = headers.get_all("Sec-WebSocket-Version")
-    version = _VERSIONS_BY_TEXT.get(versions[0]) if len(versions) == 1 else None
+    version = _VERSIONS_BY_TEXT.get(headers.get_only("Sec-WebSocket-Version"))
     if version is None:
+        versions = headers.get_all("Sec-WebSocket-Version")
         raise InvalidVersion("Sec-WebSocket-Version", ", ".join(versions) if versions else None)
-    key = _single(headers, "Sec-WebSocket-Key")
+    key = headers.get_only("Sec-WebSocket-Key")
+    if key is None:
+        raise _not_one(headers, "Sec-WebSocket-Key")
     if not _KEY.fullmatch(key):
         raise InvalidHeaderValue("Sec-WebSocket-Key", key)
     return Upgrade(version, key)
 
 
 # As text, because "013" and " 13" are not the version 13 for everybody on the way.
-_VERSIONS_BY_TEXT = {str(version): version for version in VERSIONS}
+_VERSIONS_BY_TEXT: dict[str | None, int] = {str(version): version for version in VERSIONS}
 
 
 def _check_upgrade_tokens(headers: Headers) -> None:
     # RFC 6455 section 4.2.1, items 3 and 4. Firefox sends "Connection: keep-alive, Upgrade".
     for name, wanted in ("Upgrade", "websocket"), ("Connection", "upgrade"):
+        value = headers.get_only(name)
+        if value is not None and value.lower() == wanted:
+            continue  # nearly always it is that and nothing else
         values = headers.get_all(name)
         if not values:
             raise InvalidUpgrade(name)
@@ -195,13 +201,11 @@ def _check_upgrade_tokens(headers: Headers) -> None:
             raise InvalidUpgrade(name, ", ".join(values))
 
 
-def _single(headers: Headers, name: str) -> str:
+def _not_one(headers: Headers, name: str) -> InvalidHeader:
     values = headers.get_all(name)
     if not values:
-        raise InvalidHeader(name)
-    if len(values) > 1:
-        raise InvalidHeader(name, ", ".join(values), f"there are several {name} headers")
-    return values[0]
+        return InvalidHeader(name)
+    return InvalidHeader(name, ", ".join(values), f"there are several {name} headers")
 
 
 class OriginPolicy:
@@ -303,10 +307,11 @@ def check_origin(headers: Headers, version: int, policy: OriginPolicy) -> str | 
     Raises:
         InvalidOrigin: 403.
     """
-    origins = headers.get_all(_ORIGIN_HEADERS[version])
-    if len(origins) > 1:
-        raise InvalidOrigin(", ".join(origins), "there are several Origin headers")
-    origin = origins[0] if origins else None
+    name = _ORIGIN_HEADERS[version]
+    origin = headers.get_only(name)
+    if origin is None and name in headers:
+        origins = ", ".join(headers.get_all(name))
+        raise InvalidOrigin(origins, "there are several Origin headers")
     if not policy.allows(origin):
         raise InvalidOrigin(origin)
     return origin
@@ -324,7 +329,10 @@ def offered_subprotocols(headers: Headers) -> list[str]:
 
 def select_subprotocol(offered: Sequence[str], supported: Sequence[str]) -> str | None:
     """The first supported subprotocol that the client offers; None if there is none."""
-    return next((name for name in supported if name in offered), None)
+    for name in supported:
+        if name in offered:
+            return name
+    return None
 
 
 def check_selected_subprotocol(selected: str | None, offered: Sequence[str]) -> str | None:
@@ -360,7 +368,7 @@ def accept_response(
     Raises:
         TypeError, ValueError: a header cannot be sent.
     """
-    headers = Headers.trusted(
+    headers = Headers(
         [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
@@ -382,16 +390,16 @@ def accept_response(
 
 def accept_head(key: str, subprotocol: str | None, server_header: str | None) -> bytes:
     """What `accept_response` serializes to, as most servers send it; the arguments are checked."""
-    lines = [
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n"
-    ]
+    optional = ""
     if subprotocol is not None:
-        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}\r\n")
+        optional = f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     if server_header is not None:
-        lines.append(f"Server: {server_header}\r\n")
-    lines.append("\r\n")
-    return "".join(lines).encode("iso-8859-1")
+        optional += f"Server: {server_header}\r\n"
+    head = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n{optional}\r\n"
+    )
+    return head.encode("iso-8859-1")
 
 
 def text_response(

@@ -36,6 +36,27 @@ _BLANKS = re.compile(r"[ \t]*")
 # RFC 7617 section 2: the scheme is case-insensitive, the credentials are one token68.
 _BASIC = re.compile(r"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+# What opening handshakes have, as it is received, with how it is shown and looked up: one look here
+# instead of decoding.
+_NAMES = {
+    name.encode(): (name, name.lower())
+    for name in (
+        "Accept-Encoding",
+        "Accept-Language",
+        "Cache-Control",
+        "Connection",
+        "Cookie",
+        "Host",
+        "Origin",
+        "Pragma",
+        "Sec-WebSocket-Extensions",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Version",
+        "Upgrade",
+        "User-Agent",
+    )
+}
 
 
 def is_token(text: str) -> bool:
@@ -81,29 +102,32 @@ class Headers(MutableMapping[str, str]):
         TypeError, ValueError: as `check_header`, here and wherever a header is added.
     """
 
-    # A connection rarely looks its headers up, so that the index is made when it does.
     __slots__ = ("_index", "_items")
 
     def __init__(self, *headers: HeadersLike, **named: str) -> None:
         self._items: list[tuple[str, str]] = []
-        self._index: dict[str, list[str]] | None = None
-        self.update(*headers, **named)
+        # By name in lower case; a list only where a name repeats.
+        self._index: dict[str, str | list[str]] = {}
+        if headers or named:
+            self.update(*headers, **named)
 
-    @classmethod
-    def trusted(cls, items: list[tuple[str, str]]) -> Headers:
-        """Headers over pairs that were checked already. The list is kept, not copied."""
-        headers = cls.__new__(cls)
-        headers._items = items
-        headers._index = None
-        return headers
+    def add_received(self, name: bytes, value: bytes) -> None:
+        """Add a header that was received, and checked; there may be blanks around the value."""
+        shown, key = _NAMES.get(name) or (name.decode(), name.lower().decode())
+        text = value.strip(b" \t").decode("latin1")
+        self._items.append((shown, text))
+        if key in self._index:
+            self._repeat(key, text)
+        else:
+            self._index[key] = text
 
-    def _lookup(self) -> dict[str, list[str]]:
-        index = self._index
-        if index is None:
-            index = self._index = {}
-            for name, value in self._items:
-                index.setdefault(name.lower(), []).append(value)
-        return index
+    def _repeat(self, key: str, value: str) -> None:
+        """Index a further header of the same name."""
+        values = self._index[key]
+        if isinstance(values, str):
+            self._index[key] = [values, value]
+        else:
+            values.append(value)
 
     def __str__(self) -> str:
         return "".join([f"{name}: {value}\r\n" for name, value in self._items]) + "\r\n"
@@ -117,47 +141,56 @@ class Headers(MutableMapping[str, str]):
 
     def copy(self) -> Headers:
         """Headers of their own with the same content."""
-        return self.trusted(self._items.copy())
+        headers = self.__class__.__new__(self.__class__)
+        headers._items = self._items.copy()
+        headers._index = {
+            key: values if isinstance(values, str) else values.copy()
+            for key, values in self._index.items()
+        }
+        return headers
 
     # Mapping
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._lookup()
+        return isinstance(name, str) and name.lower() in self._index
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._lookup())
+        return iter(self._index)
 
     def __len__(self) -> int:
-        return len(self._lookup())
+        return len(self._index)
 
     def __getitem__(self, name: str) -> str:
-        values = self._lookup()[name.lower()]
-        if len(values) > 1:
-            raise MultipleValuesError(name)
-        return values[0]
+        values = self._index[name.lower()]
+        if isinstance(values, str):
+            return values
+        raise MultipleValuesError(name)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._lookup() == other._lookup()
+        return self._index == other._index
 
     # Changes
 
     def __setitem__(self, name: str, value: str) -> None:
         check_header(name, value)
         self._items.append((name, value))
-        if self._index is not None:
-            self._index.setdefault(name.lower(), []).append(value)
+        key = name.lower()
+        if key in self._index:
+            self._repeat(key, value)
+        else:
+            self._index[key] = value
 
     def __delitem__(self, name: str) -> None:
         name = name.lower()
-        del self._lookup()[name]
+        del self._index[name]
         self._items = [item for item in self._items if item[0].lower() != name]
 
     def clear(self) -> None:
         """Remove all headers."""
         self._items = []
-        self._index = None
+        self._index = {}
 
     # MutableMapping takes one mapping and would lose what repeats in it.
     def update(self, *headers: HeadersLike, **named: str) -> None:  # type: ignore[override]
@@ -177,7 +210,15 @@ class Headers(MutableMapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """The values of all headers of this name, in their order; none gives an empty list."""
-        return self._lookup().get(name.lower(), []).copy()
+        values = self._index.get(name.lower())
+        if values is None:
+            return []
+        return [values] if isinstance(values, str) else values.copy()
+
+    def get_only(self, name: str) -> str | None:
+        """The value of the only header of this name; None if there is none, or several."""
+        values = self._index.get(name.lower())
+        return values if isinstance(values, str) else None
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
         """All headers in their order, with the names as they were written."""

@@ -68,16 +68,23 @@ MAX_INTERIM_RESPONSES = 8
 # The quantifiers are possessive: nothing is ever tried twice, so the time is linear.
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # Any visible character is fine in the target, except "#" (RFC 9112 section 3.2).
-_REQUEST_LINE = re.compile(rb"(%b++) ([!\"$-~]++) (HTTP/[0-9]\.[0-9])\r\n" % _TCHAR)
+_METHOD_TARGET = rb"(%b++) ([!\"$-~]++) " % _TCHAR
+_REQUEST_LINE = re.compile(rb"%b(HTTP/[0-9]\.[0-9]\r\n)" % _METHOD_TARGET)
 # RFC 9112 section 4. The blank before an absent reason may be absent, too.
 _STATUS_LINE = re.compile(
     rb"(HTTP/[0-9]\.[0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n"
 )
-_FIELDS = re.compile(rb"(?:%b++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n" % _TCHAR)
+_FIELD = rb"%b++:[\t\x20-\x7e\x80-\xff]*+\r\n" % _TCHAR
+_FIELDS = re.compile(rb"(?:%b)*+\r\n" % _FIELD)
 _FIELD_NAME = re.compile(rb"%b++" % _TCHAR)
 _FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
 # The headers that say where a body ends; the value is still with the blanks behind it.
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*+([^\r]*+)", re.IGNORECASE)
+# What nearly every request is, in one pass: by the same grammar, and with none of those.
+_PLAIN_REQUEST = re.compile(
+    rb"%b(HTTP/1\.1\r\n)(?:(?!(?i:content-length):)(?!(?i:transfer-encoding):)%b)*+\r\n"
+    % (_METHOD_TARGET, _FIELD)
+)
 # RFC 9110 section 7.2, RFC 3986 section 3.2: a name, an IPv4 address or an IPv6 address in
 # brackets, and a port. Not "/", "?", "#", "@" and blanks, with which it could pass for more.
 _HOST = re.compile(r"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?")
@@ -214,13 +221,14 @@ class HeadReader:
         if not buffer:
             data = bytes(data)
             # Nearly always the head comes whole, and then a few searches in C tell all.
-            end = data.find(b"\r\n\r\n", 0, MAX_LINE) + 4
+            lines, blank, rest = data.partition(b"\r\n\r\n")
             if (
-                end > 4
+                blank
+                and len(lines) <= MAX_LINE
                 and data[0] in kind.first_bytes
-                and data.count(b"\n", 0, end) == data.count(b"\r\n", 0, end) <= MAX_HEADERS + 2
+                and lines.count(b"\n") == lines.count(b"\r\n") <= MAX_HEADERS
             ):
-                return data[:end], data[end:]
+                return data[: len(lines) + 4], rest
         seen = len(buffer)
         buffer += data
         if buffer and buffer[0] not in kind.first_bytes:
@@ -258,11 +266,11 @@ class HeadReader:
         raise InvalidMessage(f"connection closed while reading HTTP {where}")
 
 
-# The header lines of a head, with the blank line, to pairs of name and value.
-FieldParser = Callable[[bytes], list[tuple[bytes, bytes]]]
+# Reads the header lines of a head, with the blank line, which are what the grammar allows.
+FieldParser = Callable[[bytes], Headers]
 
 
-def _parse_with_h11(fields: bytes) -> list[tuple[bytes, bytes]]:
+def _parse_with_h11(fields: bytes) -> Headers:
     # As those of a response, because h11 looks for Host in a request, and so do we.
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD)
     connection.receive_data(b"HTTP/1.1 200 OK\r\n" + fields)
@@ -271,31 +279,30 @@ def _parse_with_h11(fields: bytes) -> list[tuple[bytes, bytes]]:
     except h11.RemoteProtocolError as error:
         raise InvalidMessage("invalid HTTP headers") from error
     assert isinstance(event, h11.Response)
-    return event.headers.raw_items()
+    headers = Headers()
+    for name, value in event.headers.raw_items():
+        headers.add_received(name, value)
+    return headers
 
 
-class _HttptoolsFields:
-    """What httptools calls with each header."""
+class _Callbacks:
+    """What httptools calls."""
 
-    __slots__ = ("items",)
+    __slots__ = ("on_header",)
 
-    def __init__(self) -> None:
-        self.items: list[tuple[bytes, bytes]] = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.items.append((name, value))
+    def __init__(self, on_header: Callable[[bytes, bytes], None]) -> None:
+        self.on_header = on_header
 
 
-def _parse_with_httptools(fields: bytes) -> list[tuple[bytes, bytes]]:
-    # As those of a GET, because llhttp knows a list of methods and has its own idea of targets.
-    collected = _HttptoolsFields()
+def _parse_with_httptools(fields: bytes) -> Headers:
+    # As those of a response: in a request llhttp reports Upgrade by an exception.
+    headers = Headers()
+    parser = httptools.HttpResponseParser(_Callbacks(headers.add_received))
     try:
-        httptools.HttpRequestParser(collected).feed_data(b"GET / HTTP/1.1\r\n" + fields)
-    except httptools.HttpParserUpgrade:
-        pass  # how it says that the head is complete and no HTTP comes behind it
+        parser.feed_data(b"HTTP/1.1 200 OK\r\n" + fields)
     except httptools.HttpParserError as error:
         raise InvalidMessage("invalid HTTP headers") from error
-    return collected.items
+    return headers
 
 
 PARSERS: dict[str, FieldParser] = {"h11": _parse_with_h11}
@@ -303,18 +310,6 @@ PARSERS: dict[str, FieldParser] = {"h11": _parse_with_h11}
 
 if HTTP_PARSER == "httptools":
     PARSERS["httptools"] = _parse_with_httptools
-
-
-def _parse_headers(head: bytes, start: int) -> Headers:
-    """Read the header lines of ``head``, from ``start`` on; they passed `_check_fields`.
-
-    ``HTTP_PARSER`` names the library that does it.
-    """
-    items = [
-        (str(name, "ascii"), str(value.strip(b" \t"), "iso-8859-1"))
-        for name, value in PARSERS[HTTP_PARSER](head[start:])
-    ]
-    return Headers.trusted(items)
 
 
 def _check_fields(head: bytes, start: int) -> None:
@@ -363,35 +358,38 @@ def parse_request(head: bytes) -> Request:
         InvalidMessage: it is not strictly HTTP/1.1 (RFC 9112), has no Host or several, or announces
             a body, which a request to open a WebSocket does not have.
     """
+    request = _PLAIN_REQUEST.fullmatch(head) or _check_request(head)
+    method, path = request[1].decode(), request[2].decode()
+    headers = PARSERS[HTTP_PARSER](head[request.end(3) :])
+    host = _check_host(headers)
+    if path[0] != "/":
+        path = _origin_form(path, host, method)
+    return Request(path, headers, method)
+
+
+def _check_request(head: bytes) -> re.Match[bytes]:
+    """Step by step, for what is unusual; returns the request line with its parts."""
     line = _REQUEST_LINE.match(head)
     if line is None:
         raise InvalidMessage(f"invalid HTTP request line: {_first_line(head)}")
-    method, target, protocol = line.groups()
-    _check_protocol(protocol)
-    start = line.end()
-    _check_fields(head, start)
-    framing = _find_framing(head, start)
+    _check_protocol(line[3][:-2])
+    _check_fields(head, line.end())
+    framing = _find_framing(head, line.end())
     if framing not in ([], [(b"content-length", b"0")]):
         # What a proxy takes for a body must never become our frames.
         raise InvalidMessage("a WebSocket handshake cannot have a body")
-    headers = _parse_headers(head, start)
-    host = _check_host(headers)
-    path = str(target, "ascii")
-    if path[0] != "/":
-        path = _origin_form(path, host, str(method, "ascii"))
-    return Request(path, headers, str(method, "ascii"))
+    return line
 
 
 def _check_host(headers: Headers) -> str:
     """RFC 9112 section 3.2: exactly one Host, and a valid one."""
-    hosts = headers.get_all("Host")
-    if not hosts:
-        raise InvalidMessage("missing Host header")
-    if len(hosts) > 1:
-        raise InvalidMessage("there are several Host headers")
-    if not _HOST.fullmatch(hosts[0]):
-        raise InvalidMessage(f"invalid Host header: {printable(hosts[0])}")
-    return hosts[0]
+    host = headers.get_only("Host")
+    if host is None:
+        several = "Host" in headers
+        raise InvalidMessage("there are several Host headers" if several else "missing Host header")
+    if not _HOST.fullmatch(host):
+        raise InvalidMessage(f"invalid Host header: {printable(host)}")
+    return host
 
 
 def _origin_form(target: str, host: str, method: str) -> str:
@@ -432,7 +430,7 @@ def parse_response(head: bytes) -> Response:
             raise SecurityError(f"invalid Content-Length header: {printable(value)}")
         if name == b"transfer-encoding" and value != b"chunked":
             raise SecurityError(f"unsupported Transfer-Encoding header: {printable(value)}")
-    headers = _parse_headers(head, start)
+    headers = PARSERS[HTTP_PARSER](head[start:])
     return Response(int(status_code), str(reason_phrase or b"", "iso-8859-1"), headers)
 
 
