@@ -448,7 +448,7 @@ class WebSocket(EventSource, Connection):
             self._last_activity = now
         if options.ping_interval is not None:
             self._next_ping = now + options.ping_interval
-        self.deadline = self.on_deadline(now)
+        # The first tick finds the next deadline.
 
     def on_control(self, opcode: int, data: bytes | Close) -> None:
         if opcode == Opcode.PING:
@@ -595,13 +595,12 @@ class WebSocket(EventSource, Connection):
     def _listeners_changed(self, event: str) -> None:
         if event != "message":
             return
-        listeners = self.listeners("message")
-        if len(listeners) == 1:
-            self.message_listener = listeners[0]
-        elif listeners:
-            self.message_listener = self._fan_out
+        events = self._listeners[::2]
+        count = events.count("message")
+        if count == 1:
+            self.message_listener = self._listeners[2 * events.index("message") + 1]
         else:
-            self.message_listener = None
+            self.message_listener = self._fan_out if count else None
         self.deliver_soon()
 
     def _fan_out(self, data: Data, is_binary: bool) -> None:
