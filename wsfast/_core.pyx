@@ -118,9 +118,7 @@ cdef class Connection(Protocol):
     def __init__(
         self, options, driver, loop, *, bint client, state=State.OPEN, generate_mask=None
     ):
-        Protocol.__init__(
-            self, options, client=client, state=state, generate_mask=generate_mask
-        )
+        self.set_up(options, client, state, generate_mask)
         self.driver = driver
         self.direct = driver if isinstance(driver, DirectDriver) else None
         self.loop = loop

@@ -38,6 +38,8 @@ cdef class Protocol:
     cdef uint8_t discarding
     cdef uint8_t stopped  # why reading is stopped; 0 if it is not
 
+    cdef int set_up(self, object options, bint client, int state, object generate_mask) except -1
+
     # What subclasses in Python do by on_message, answer_ping, settle and write.
     cdef int deliver(self, int opcode, object data, bint fin) except -1
     cdef int answer(self, object data) except -1

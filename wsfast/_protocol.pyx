@@ -30,6 +30,9 @@ cdef tuple STATES = tuple(State)
 
 cdef class Protocol:
     def __init__(self, options, *, bint client, state=State.OPEN, generate_mask=None):
+        self.set_up(options, client, state, generate_mask)
+
+    cdef int set_up(self, object options, bint client, int state, object generate_mask) except -1:
         self.options = options
         self.client = client
         self.ready_state = state

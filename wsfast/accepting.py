@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Callable, Generator
+from inspect import isawaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -97,7 +97,7 @@ class ServerHandshake:
             self._rest += bytes(data)  # from a transport that goes on for a moment when paused
             return
         try:
-            result = self._reader.feed(bytes(data))
+            result = self._reader.feed(data)
             if result is None:
                 return
             self._reader = None
@@ -150,7 +150,7 @@ class ServerHandshake:
                 except Exception as error:
                     self._fail(error)
                     return None
-                if inspect.isawaitable(value):
+                if value is not None and isawaitable(value):
                     return value
         except StopIteration as stop:
             self._answer(stop.value)

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import engine
@@ -222,7 +223,7 @@ class WebSocketServer(EventSource):
             return engine.listen(
                 self.loop,
                 sock,
-                lambda: ServerHandshake(self),
+                partial(ServerHandshake, self),
                 self._accept_failed,
                 self.options.write_limit,
                 self.ssl,
