@@ -159,6 +159,56 @@ async def test_the_address_of_a_closed_connection_is_known():
         assert client.get_extra_info("nothing", 5) == 5
 
 
+def listening_socket(address):
+    family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+    if isinstance(address, tuple) and ":" in address[0]:
+        family = socket.AF_INET6
+    sock = socket.socket(family)
+    try:
+        sock.bind(address)
+        sock.listen()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        (("127.0.0.1", 0), ("127.0.0.2", 0)),
+        (("::1", 0), ("::1", 0)),
+        ("server", None),
+        ("server", "client"),
+        (os.fsdecode(b"\xe9\xff"), "\u20ac"),
+        (b"\0wsfast-%d" % os.getpid(), b"\0wsfast\0-%d-client" % os.getpid()),
+    ],
+    ids=["IPv4", "IPv6", "Unix", "Unix, with a name", "Unix, not UTF-8", "abstract"],
+)
+async def test_addresses_are_shown_as_python_shows_them(address, own, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    handler = Accepted()
+    try:
+        listening = listening_socket(address)
+    except OSError:
+        pytest.skip("there is no such address here")
+    client = socket.socket(listening.family)
+    if own is not None:
+        client.bind(own)
+    client.connect(listening.getsockname())
+    names = listening.getsockname(), client.getsockname()
+    async with wsfast.serve(handler, sock=listening, driver="epoll"):
+        async with wsfast.connect("ws://localhost", sock=client, driver="epoll") as other:
+            ws = await handler.get()
+            assert ws.get_extra_info("socket").getpeername() == names[1]
+            for _ in range(2):
+                assert (ws.local_address, ws.remote_address) == names
+                assert (other.remote_address, other.local_address) == names
+        await soon(ws.wait_closed())
+    assert (ws.local_address, ws.remote_address) == names
+    assert (other.remote_address, other.local_address) == names
+
+
 async def test_the_socket_that_is_told_does_not_own_the_file_descriptor():
     async with serve() as server, wsfast.connect(uri_of(server), driver="epoll") as client:
         sock = client.get_extra_info("socket")

@@ -140,6 +140,18 @@ async def test_connections_have_no_delay_and_are_not_inherited():
             assert not os.get_inheritable(listening.fileno())
 
 
+async def test_connections_that_waited_for_the_server_have_no_delay_either():
+    handler = Accepted()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
+        async with wsfast.serve(handler, sock=listening) as server:
+            for client in (*clients, None):
+                uri = uri_of(server)
+                async with asyncio.timeout(PATIENCE), wsfast.connect(uri, sock=client):
+                    sock = (await handler.get()).get_extra_info("socket")
+                    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 # --- No more files ----------------------------------------------------------------------------
 
 # A server that has few files left. It prints its address, and what it has used in the end.

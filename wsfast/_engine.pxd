@@ -34,7 +34,8 @@ cdef class SocketDriver(DirectDriver):
     cdef object backlog
     cdef size_t backlog_size
     cdef size_t backlog_offset  # of its first item, what was written of it
-    cdef object addresses  # of both ends, or before they are asked for the peer's as it is
+    cdef bytes own_address  # as the system has them, None before they are asked for
+    cdef bytes peer_address
     cdef object sock  # made when asked for
     # Flags. There are many connections, each with many of them.
     cdef uint8_t watched
@@ -53,7 +54,7 @@ cdef class SocketDriver(DirectDriver):
     cdef Py_ssize_t write_together(self, tuple buffers) except -1
     cdef int receive_frame(self) except -1
     cdef int take_eof(self) except -1
-    cdef int read_addresses(self) except -1
+    cdef int ask_addresses(self) except -1
     cdef int drain(self) except -1
     cdef int keep(self, object item, size_t offset, size_t size) except -1
     cdef int update(self) except -1

@@ -14,14 +14,13 @@ from collections import deque
 
 import os
 import socket
-import struct
 import weakref
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.errno cimport errno as last_error
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memset
 from posix.unistd cimport close as close_fd
 
@@ -54,11 +53,14 @@ cdef extern from "<sys/uio.h>" nogil:
 
 cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
-        pass
+        unsigned short sa_family
     struct msghdr:
         iovec* msg_iov
         size_t msg_iovlen
     enum:
+        AF_INET
+        AF_INET6
+        AF_UNIX
         MSG_DONTWAIT
         MSG_NOSIGNAL
         SHUT_WR
@@ -69,11 +71,31 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int shutdown(int fd, int how)
     int accept4(int fd, sockaddr* address, unsigned int* size, int flags) noexcept
+    int getsockname(int fd, sockaddr* address, unsigned int* size)
+    int getpeername(int fd, sockaddr* address, unsigned int* size)
     int setsockopt(int fd, int level, int name, const void* value, unsigned int size)
 
 cdef extern from "<netinet/in.h>" nogil:
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        uint16_t sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        uint16_t sin6_port
+        uint32_t sin6_flowinfo
+        in6_addr sin6_addr
+        uint32_t sin6_scope_id
     enum:
+        INET6_ADDRSTRLEN
         IPPROTO_TCP
+    uint16_t ntohs(uint16_t number)
+    uint32_t ntohl(uint32_t number)
+
+cdef extern from "<arpa/inet.h>" nogil:
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
@@ -200,7 +222,7 @@ cdef class SocketDriver(DirectDriver):
         self.engine = engine
         self.fd = fd
         self.write_limit = write_limit
-        self.addresses = peer
+        self.peer_address = peer
         self.reading = True
         self.plain = True
         self.reports_to = target
@@ -304,9 +326,11 @@ cdef class SocketDriver(DirectDriver):
     cdef int take_eof(self) except -1:
         self.eof = True
         self.reading = False
-        self.update()
-        if not self.reports_to.eof() and not self.closing:
-            self.end_stream()
+        try:
+            if not self.reports_to.eof() and not self.closing:
+                self.end_stream()
+        finally:
+            self.update()
         return 0
 
     cdef int drain(self) except -1:
@@ -504,8 +528,8 @@ cdef class SocketDriver(DirectDriver):
         if name == "buffered":
             return self.backlog_size
         if name == "peername" or name == "sockname":
-            self.read_addresses()
-            return self.addresses[name == "peername"]
+            self.ask_addresses()
+            return shown(self.peer_address if name == "peername" else self.own_address)
         if name == "socket":
             if self.sock is None and self.fd >= 0:
                 self.sock = socket.socket(fileno=self.fd)
@@ -540,7 +564,7 @@ cdef class SocketDriver(DirectDriver):
         self.writing = False
         self.backlog = None
         self.backlog_size = 0
-        self.read_addresses()
+        self.ask_addresses()
         self.engine.detach(self)
         if self.sock is not None:
             self.sock.detach()  # whoever asked for it does not own the file descriptor
@@ -549,23 +573,15 @@ cdef class SocketDriver(DirectDriver):
         self.engine.loop.call_soon(self._tell_lost, error)
         return 0
 
-    cdef int read_addresses(self) except -1:
-        """Make the addresses of both ends from what the system told and still tells."""
-        peer = self.addresses
-        if isinstance(peer, tuple):
-            return 0
-        sock = socket.socket(fileno=self.fd)
-        try:
-            if peer is not None:
-                peer = unpack_address(peer)
-            else:
-                try:
-                    peer = sock.getpeername()
-                except OSError:
-                    pass  # it is gone already
-            self.addresses = (sock.getsockname(), peer)
-        finally:
-            sock.detach()
+    cdef int ask_addresses(self) except -1:
+        """Ask for the addresses of both ends, which the system forgets with the socket."""
+        cdef uint8_t address[ADDRESS_SIZE]
+        cdef unsigned int size = ADDRESS_SIZE
+        if self.own_address is None and getsockname(self.fd, <sockaddr*> address, &size) == 0:
+            self.own_address = PyBytes_FromStringAndSize(<char*> address, size)
+        size = ADDRESS_SIZE
+        if self.peer_address is None and getpeername(self.fd, <sockaddr*> address, &size) == 0:
+            self.peer_address = PyBytes_FromStringAndSize(<char*> address, size)
         return 0
 
     def _tell_lost(self, error):
@@ -575,13 +591,27 @@ cdef class SocketDriver(DirectDriver):
         target.lost(error)
 
 
-cdef object unpack_address(bytes address):
-    """A sockaddr as Python shows it."""
-    family, port = struct.unpack_from("=H", address)[0], struct.unpack_from("!H", address, 2)[0]
-    if family == socket.AF_INET:
-        return socket.inet_ntop(family, address[4:8]), port
-    flow, scope = struct.unpack_from("!I", address, 4)[0], struct.unpack_from("=I", address, 24)[0]
-    return socket.inet_ntop(family, address[8:24]), port, flow, scope
+cdef object shown(bytes address):
+    """An address of the system as Python has it; None if there is none."""
+    cdef char text[INET6_ADDRSTRLEN]
+    cdef const sockaddr_in* ip
+    cdef const sockaddr_in6* ip6
+    if address is None:
+        return None
+    family = (<const sockaddr*> PyBytes_AS_STRING(address)).sa_family
+    if family == AF_INET:
+        ip = <const sockaddr_in*> PyBytes_AS_STRING(address)
+        inet_ntop(AF_INET, &ip.sin_addr, text, INET6_ADDRSTRLEN)
+        return text.decode(), ntohs(ip.sin_port)
+    if family == AF_INET6:
+        ip6 = <const sockaddr_in6*> PyBytes_AS_STRING(address)
+        inet_ntop(AF_INET6, &ip6.sin6_addr, text, INET6_ADDRSTRLEN)
+        return text.decode(), ntohs(ip6.sin6_port), ntohl(ip6.sin6_flowinfo), ip6.sin6_scope_id
+    if family == AF_UNIX:
+        path = address[2:]
+        # A name that begins with NUL is not one of a file, and the NUL belongs to it.
+        return path if path[:1] == b"\0" else os.fsdecode(path.partition(b"\0")[0])
+    return address
 
 
 cdef class Listener:
@@ -593,10 +623,12 @@ cdef class Listener:
     cdef object failed
     cdef size_t write_limit
     cdef bint tcp
+    cdef bint inherited  # whether all that is accepted has TCP_NODELAY from the listening socket
     cdef object tls
     cdef object retry
 
     def __init__(self, Engine engine, sock, make_target, failed, size_t write_limit, tls):
+        cdef int one = 1
         self.engine = engine
         self.tls = tls
         self.sock = sock
@@ -604,6 +636,8 @@ cdef class Listener:
         self.failed = failed
         self.write_limit = write_limit
         self.tcp = sock.family != socket.AF_UNIX
+        if self.tcp:
+            setsockopt(sock.fileno(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
         sock.setblocking(False)
         engine.loop.add_reader(sock.fileno(), self._accept)
 
@@ -622,11 +656,12 @@ cdef class Listener:
                     return
                 if last_error == ECONNABORTED or last_error == EINTR:
                     continue
+                self.inherited = True  # what came before it had the option was accepted
                 return
-            if self.tcp:
+            if self.tcp and not self.inherited:
                 setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
             # Asked later, the system may have forgotten it.
-            peer = PyBytes_FromStringAndSize(<char*> address, size) if self.tcp else None
+            peer = PyBytes_FromStringAndSize(<char*> address, size)
             make = SocketDriver if self.tls is None else self.tls
             make(self.engine, fd, self.make_target(), self.write_limit, peer)
 
