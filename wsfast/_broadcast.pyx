@@ -74,7 +74,7 @@ cdef int send_prepared(
     connection.wire_bytes_sent += frame_size
     if connection.is_lost:
         return 0
-    if following is not None and connection.held_size + connection.prepared_size <= CORK_SIZE:
+    if following is not None and connection.held.size + connection.prepared_size <= CORK_SIZE:
         hold = True
     if not connection.cork_depth and (
         frame_size > COPY_LIMIT or not hold and not connection.held_since
@@ -84,9 +84,9 @@ cdef int send_prepared(
         if connection.direct is None:
             return connection.transmit((frame,))
         return connection.limit_waiting(connection.direct.send(data, frame_size, frame))
-    if connection.cork_depth or connection.held_size:
+    if connection.cork_depth or connection.held.size:
         memcpy(connection.reserve(frame_size), data, frame_size)
-        connection.held_size += frame_size
+        connection.held.size += frame_size
     else:
         if connection.prepared is None:
             connection.prepared = []

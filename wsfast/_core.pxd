@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from ._held cimport Held
 from ._protocol cimport Protocol
 from ._queue cimport MessageQueue
 from ._waiter cimport Waiter
@@ -52,9 +53,7 @@ cdef class Connection(Protocol):
 
     cdef list drains
     cdef object latest_pong
-    cdef uint8_t* held
-    cdef size_t held_size
-    cdef size_t held_capacity
+    cdef Held held
     cdef double held_since
     cdef double last_write
     cdef int cork_depth
@@ -90,11 +89,11 @@ cdef class Connection(Protocol):
     cdef uint8_t* reserve(self, size_t size) except NULL
     cdef int written(self, double now, bint hold) except -1
     cdef int flush(self) except -1
+    cdef int transmit_held(self, const uint8_t* payload, size_t size, object owner) except -1
     cdef int flush_prepared(self) except -1
     cdef int flush_all(self) except -1
     cdef int tell_receiver(self) except -1
-    cdef int release_held(self) noexcept
-    cdef uint8_t* take_held(self) noexcept
+    cdef int drop_held(self) noexcept
     cdef int transmit(self, object buffers) except -1
     cdef int limit_waiting(self, Py_ssize_t waiting) except -1
     cdef int abort_with(self, object error) except -1

@@ -11,13 +11,13 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from ._clock cimport monotonic_seconds
+from ._held cimport Held, release, reserve, take
 from ._mask cimport xor_copy
 from ._parser cimport CONT, MAX_HEADER, PONG, TEXT, write_header
 from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
@@ -77,23 +77,6 @@ cdef double CORK_WINDOW = 100e-6
 cdef MessageQueue EMPTY = MessageQueue()
 
 
-# What is held before it leaves: one buffer, which belongs to one connection from its first held
-# byte until the flush; who finds it taken has a buffer of its own.
-cdef enum:
-    SHARED_BUFFER_SIZE = 65536
-cdef uint8_t shared_buffer[SHARED_BUFFER_SIZE]
-cdef bint shared_buffer_taken = False
-
-
-cdef int release_buffer(uint8_t* buffer) noexcept:
-    global shared_buffer_taken
-    if buffer is shared_buffer:
-        shared_buffer_taken = False
-    else:
-        PyMem_Free(buffer)
-    return 0
-
-
 cdef class DirectDriver:
     cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1:
         """Write; `owner` is the object that data points into, if it may be kept, or None.
@@ -132,7 +115,7 @@ cdef class Connection(Protocol):
         )
 
     def __dealloc__(self):
-        self.release_held()
+        self.drop_held()
 
     # Hooks of the subclass
 
@@ -198,7 +181,7 @@ cdef class Connection(Protocol):
             return
         self.stopped = 0
         self.is_lost = True
-        self.release_held()
+        self.drop_held()
         # What came before the end is delivered before the end is told.
         while not self.discarding and self.has_rest():
             self.stopped = 0
@@ -501,32 +484,19 @@ cdef class Connection(Protocol):
         cdef double now = monotonic_seconds()
         cdef bint hold = self.should_hold(now)
         cdef bint large = size > COPY_LIMIT and not self.client and not self.cork_depth
-        cdef Py_ssize_t waiting
         cdef uint8_t* target = self.reserve(MAX_HEADER if large else size + MAX_HEADER)
         cdef size_t header_size = write_header(target, opcode, size, fin, 0, self.client)
         if large:
             # The payload leaves from where it is, behind what is held.
-            self.held_size += header_size
-            if self.direct is not None:
-                header_size = self.held_size
-                target = self.take_held()
-                try:
-                    waiting = self.direct.send_both(target, header_size, payload, size, owner)
-                finally:
-                    release_buffer(target)
-                return self.limit_waiting(waiting)
-            head = PyBytes_FromStringAndSize(<char*> self.held, self.held_size)
-            self.release_held()
-            if owner is None:
-                owner = PyBytes_FromStringAndSize(<const char*> payload, size)
-            return self.transmit((head, owner))
+            self.held.size += header_size
+            return self.transmit_held(payload, size, owner)
         if self.client:
             memcpy(target + header_size, &key, 4)
             header_size += 4
             xor_copy(target + header_size, payload, size, key)
         else:
             memcpy(target + header_size, payload, size)
-        self.held_size += header_size + size
+        self.held.size += header_size + size
         return self.written(now, hold)
 
     cdef bint should_hold(self, double now) noexcept:
@@ -536,7 +506,7 @@ cdef class Connection(Protocol):
             return True
         if self.held_since and (
             now - self.held_since >= CORK_WINDOW
-            or self.held_size + self.prepared_size > CORK_SIZE
+            or self.held.size + self.prepared_size > CORK_SIZE
         ):
             return False
         return recent or (
@@ -546,49 +516,16 @@ cdef class Connection(Protocol):
 
     cdef uint8_t* reserve(self, size_t size) except NULL:
         """Room for size bytes at the end of what is held."""
-        global shared_buffer_taken
-        cdef size_t needed
-        cdef uint8_t* held
         if self.prepared is not None:
             self.flush_prepared()
-        needed = self.held_size + size
-        if needed > self.held_capacity:
-            if self.held is NULL and needed <= SHARED_BUFFER_SIZE and not shared_buffer_taken:
-                # Nearly always there is one connection that sends, and what it sends is small.
-                shared_buffer_taken = True
-                self.held = shared_buffer
-                self.held_capacity = SHARED_BUFFER_SIZE
-                return self.held
-            if self.held_capacity and needed < 2 * self.held_capacity:
-                needed = 2 * self.held_capacity
-            if self.held is shared_buffer:
-                held = <uint8_t*> PyMem_Malloc(needed)
-                if held is not NULL:
-                    memcpy(held, self.held, self.held_size)
-                    shared_buffer_taken = False
-            else:
-                held = <uint8_t*> PyMem_Realloc(self.held, needed)
-            if held is NULL:
-                raise MemoryError
-            self.held = held
-            self.held_capacity = needed
-        return self.held + self.held_size
+        return reserve(&self.held, size)
 
-    cdef int release_held(self) noexcept:
-        """An idle connection has no buffer."""
-        release_buffer(self.take_held())
+    cdef int drop_held(self) noexcept:
+        release(&self.held)
+        self.held_since = 0
         self.prepared = None
         self.prepared_size = 0
         return 0
-
-    cdef uint8_t* take_held(self) noexcept:
-        """Take the buffer of what is held; what is sent from now on gets another one."""
-        cdef uint8_t* held = self.held
-        self.held = NULL
-        self.held_size = 0
-        self.held_capacity = 0
-        self.held_since = 0
-        return held
 
     cdef int written(self, double now, bint hold) except -1:
         """Flush what is held, or see that it is flushed in time."""
@@ -606,25 +543,32 @@ cdef class Connection(Protocol):
         self.flush()
 
     cdef int flush(self) except -1:
-        cdef size_t size
-        cdef uint8_t* held
-        cdef Py_ssize_t waiting
         if self.prepared is not None and not self.cork_depth:
             self.flush_prepared()
-        if self.held_size and not self.cork_depth and self.ready_state != CLOSED:
-            size = self.held_size
-            if self.direct is not None:
-                # Python code may run in there, and in it a finalizer that sends.
-                held = self.take_held()
-                try:
-                    waiting = self.direct.send(held, size, None)
-                finally:
-                    release_buffer(held)
-                return self.limit_waiting(waiting)
-            data = PyBytes_FromStringAndSize(<char*> self.held, size)
-            self.release_held()
-            self.transmit((data,))
+        if self.held.size and not self.cork_depth and self.ready_state != CLOSED:
+            self.transmit_held(NULL, 0, None)
         return 0
+
+    cdef int transmit_held(self, const uint8_t* payload, size_t size, object owner) except -1:
+        """Send what is held, and a payload behind it if there is one."""
+        cdef Held held = take(&self.held)  # Python code may run below, a finalizer that sends
+        cdef Py_ssize_t waiting
+        self.held_since = 0
+        try:
+            if self.direct is None:
+                buffers = (PyBytes_FromStringAndSize(<char*> held.start, held.size),)
+                if payload is not NULL:
+                    if owner is None:
+                        owner = PyBytes_FromStringAndSize(<const char*> payload, size)
+                    buffers += (owner,)
+                return self.transmit(buffers)
+            if payload is NULL:
+                waiting = self.direct.send(held.start, held.size, None)
+            else:
+                waiting = self.direct.send_both(held.start, held.size, payload, size, owner)
+        finally:
+            release(&held)
+        return self.limit_waiting(waiting)
 
     cdef int flush_prepared(self) except -1:
         frames = self.prepared
@@ -666,7 +610,7 @@ cdef class Connection(Protocol):
 
     @property
     def buffered_amount(self):
-        return self.held_size + self.prepared_size + self.driver.get_extra_info(self, "buffered")
+        return self.held.size + self.prepared_size + self.driver.get_extra_info(self, "buffered")
 
     cdef int transmit(self, object buffers) except -1:
         cdef Py_ssize_t waiting
@@ -694,7 +638,7 @@ cdef class Connection(Protocol):
         self.discarding = True
         if self.error is None:
             self.error = error
-        self.release_held()
+        self.drop_held()
         self.begin_closing()
         self.driver.abort(self)
         return 0
