@@ -2,6 +2,12 @@
 
 from typing import Any
 
+class Round:
+    """The broadcasts of one pass of the loop."""
+
+    def end(self) -> None:
+        """The pass is over: send what is held."""
+
 def send_to_all(connections: tuple[Any, ...], frame: bytes, size: int, wait: bool) -> list[Any]:
     """Send a frame that was made before to every connection that is open.
 

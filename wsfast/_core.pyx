@@ -22,7 +22,7 @@ from ._mask cimport xor_copy
 from ._parser cimport CONT, MAX_HEADER, PONG, TEXT, write_header
 from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
 from ._queue cimport MessageQueue
-from ._waiter cimport Waiter, outside_tasks
+from ._waiter cimport Waiter, no_task_runs
 
 from ._waiter import SENT
 from .awaitables import Deferred, Failed
@@ -137,7 +137,7 @@ cdef class Connection(Protocol):
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self.turn(<const uint8_t*> view.buf, view.len, outside_tasks(self.loop))
+            self.turn(<const uint8_t*> view.buf, view.len, no_task_runs(self.loop))
         finally:
             PyBuffer_Release(&view)
 
@@ -168,7 +168,7 @@ cdef class Connection(Protocol):
             self.dispatching = True
             try:
                 for drain in drains:
-                    drain.wake(outside_tasks(self.loop))
+                    drain.wake(no_task_runs(self.loop))
             finally:
                 self.dispatching = nested
                 self.flush()
@@ -268,7 +268,7 @@ cdef class Connection(Protocol):
     def _next_turn(self):
         self.turn_scheduled = False
         self.stopped &= ~TURN_OVER
-        self.turn(NULL, 0, outside_tasks(self.loop))
+        self.turn(NULL, 0, no_task_runs(self.loop))
         if self.eof_received and self.ready_state != CLOSED and not self.has_rest():
             self.take_eof()
 

@@ -3,6 +3,11 @@ from libc.stdint cimport uint8_t
 from ._core cimport Connection, DirectDriver
 
 
+# Of a sockaddr of any family.
+cdef enum:
+    ADDRESS_SIZE = 128
+
+
 cdef class Engine:
     cdef readonly object loop
     cdef int epoll

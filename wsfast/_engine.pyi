@@ -2,7 +2,7 @@
 
 import weakref
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from socket import socket
 from typing import Any
 
@@ -44,9 +44,6 @@ class SocketDriver(DirectDriver):
     def write(self, connection: Any, buffers: Sequence[bytes]) -> int:
         """Write; returns how many bytes wait to be written."""
 
-    def write_pair(self, first: bytes, second: bytes) -> int:
-        """Write two buffers by one system call."""
-
     def pause(self, connection: Any) -> None:
         """Stop reading."""
 
@@ -62,46 +59,10 @@ class SocketDriver(DirectDriver):
     def get_extra_info(self, connection: Any, name: str, default: Any = None) -> Any:
         """ "peername", "sockname", "socket", and "buffered": the bytes that wait."""
 
-class Listener:
-    """Accepts the connections of one listening socket, which it owns."""
-
-    @property
-    def sock(self) -> socket: ...
-    def __init__(
-        self,
-        engine: Engine,
-        sock: socket,
-        make_target: Callable[[], Any],
-        failed: Callable[[OSError], None],
-        write_limit: int,
-        tls: Any,
-    ) -> None: ...
-    def _accept(self) -> None: ...
-    def _back_off(self, number: int) -> None: ...
-    def _try_again(self) -> None: ...
-    def close(self) -> None:
-        """Stop accepting, and close the socket."""
-
 engines: weakref.WeakValueDictionary[int, Engine]
 
 def engine_of(loop: AbstractEventLoop) -> Engine:
     """The engine of an event loop."""
-
-def listen(
-    loop: AbstractEventLoop,
-    sock: socket,
-    make_target: Callable[[], Any],
-    failed: Callable[[OSError], None],
-    write_limit: int,
-    tls: Any = None,
-) -> Listener:
-    """Accept the connections of a listening socket.
-
-    Args:
-        make_target: makes what a connection's driver reports to.
-        failed: called when the system has no file descriptors; it is tried again after a second.
-        tls: from `wsfast._tls.maker`.
-    """
 
 def adopt(
     loop: AbstractEventLoop, sock: socket, target: Any, write_limit: int, tls: Any = None

@@ -18,14 +18,14 @@ import weakref
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from libc.errno cimport EAGAIN, EINTR
 from libc.errno cimport errno as last_error
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memset
 from posix.unistd cimport close as close_fd
 
 from ._core cimport Connection
-from ._waiter cimport is_nested, outside_tasks
+from ._waiter cimport is_nested, no_task_runs
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -64,16 +64,12 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_DONTWAIT
         MSG_NOSIGNAL
         SHUT_WR
-        SOCK_NONBLOCK
-        SOCK_CLOEXEC
     ssize_t recv(int fd, void* buffer, size_t size, int flags)
     ssize_t c_send "send"(int fd, const void* data, size_t size, int flags)
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int shutdown(int fd, int how)
-    int accept4(int fd, sockaddr* address, unsigned int* size, int flags) noexcept
     int getsockname(int fd, sockaddr* address, unsigned int* size)
     int getpeername(int fd, sockaddr* address, unsigned int* size)
-    int setsockopt(int fd, int level, int name, const void* value, unsigned int size)
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -90,26 +86,19 @@ cdef extern from "<netinet/in.h>" nogil:
         uint32_t sin6_scope_id
     enum:
         INET6_ADDRSTRLEN
-        IPPROTO_TCP
     uint16_t ntohs(uint16_t number)
     uint32_t ntohl(uint32_t number)
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
 
-cdef extern from "<netinet/tcp.h>" nogil:
-    enum:
-        TCP_NODELAY
-
 cdef enum:
     BUFFER_SIZE = 262144
     EVENTS = 256  # sockets served in one call of the loop
     FEW = 8  # above, the loop watches our epoll
-    ACCEPTS = 64
     BUFFERS = 64  # written at once
     LARGE = 16384  # what is left of a frame that is read to where it will stay
     TURN_BYTES = 1048576
-    ADDRESS_SIZE = 128  # of a sockaddr of any family
 
 
 cdef class Engine:
@@ -196,7 +185,7 @@ cdef class Engine:
         cdef int i
         cdef int count = epoll_wait(self.epoll, events, EVENTS, 0)
         cdef bint nested = self.outside_tasks
-        self.outside_tasks = outside_tasks(self.loop)
+        self.outside_tasks = no_task_runs(self.loop)
         try:
             for i in range(count):
                 driver = <SocketDriver> self.drivers[events[i].data.fd]
@@ -256,7 +245,7 @@ cdef class SocketDriver(DirectDriver):
         cdef Engine engine = self.engine
         cdef bint nested = engine.outside_tasks
         if self.reading:
-            engine.outside_tasks = outside_tasks(engine.loop)
+            engine.outside_tasks = no_task_runs(engine.loop)
             try:
                 self.readable()
             finally:
@@ -614,75 +603,6 @@ cdef object shown(bytes address):
     return address
 
 
-cdef class Listener:
-    # Accepts the connections of one listening socket, which it owns.
-
-    cdef readonly object sock
-    cdef Engine engine
-    cdef object make_target
-    cdef object failed
-    cdef size_t write_limit
-    cdef bint tcp
-    cdef bint inherited  # whether all that is accepted has TCP_NODELAY from the listening socket
-    cdef object tls
-    cdef object retry
-
-    def __init__(self, Engine engine, sock, make_target, failed, size_t write_limit, tls):
-        cdef int one = 1
-        self.engine = engine
-        self.tls = tls
-        self.sock = sock
-        self.make_target = make_target
-        self.failed = failed
-        self.write_limit = write_limit
-        self.tcp = sock.family != socket.AF_UNIX
-        if self.tcp:
-            setsockopt(sock.fileno(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-        sock.setblocking(False)
-        engine.loop.add_reader(sock.fileno(), self._accept)
-
-    def _accept(self):
-        cdef int listening = self.sock.fileno()
-        cdef int one = 1
-        cdef int fd
-        cdef uint8_t address[ADDRESS_SIZE]
-        cdef unsigned int size
-        for _ in range(ACCEPTS):
-            size = ADDRESS_SIZE
-            fd = accept4(listening, <sockaddr*> address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
-            if fd < 0:
-                if last_error in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
-                    self._back_off(last_error)
-                    return
-                if last_error == ECONNABORTED or last_error == EINTR:
-                    continue
-                self.inherited = True  # what came before it had the option was accepted
-                return
-            if self.tcp and not self.inherited:
-                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-            # Asked later, the system may have forgotten it.
-            peer = PyBytes_FromStringAndSize(<char*> address, size)
-            make = SocketDriver if self.tls is None else self.tls
-            make(self.engine, fd, self.make_target(), self.write_limit, peer)
-
-    def _back_off(self, number):
-        """There are no file descriptors: try again when some may have been closed."""
-        self.engine.loop.remove_reader(self.sock.fileno())
-        self.failed(OSError(number, os.strerror(number)))
-        self.retry = self.engine.loop.call_later(1, self._try_again)
-
-    def _try_again(self):
-        self.retry = None
-        self.engine.loop.add_reader(self.sock.fileno(), self._accept)
-
-    def close(self):
-        if self.retry is not None:
-            self.retry.cancel()
-        if self.sock.fileno() >= 0:
-            self.engine.loop.remove_reader(self.sock.fileno())
-            self.sock.close()
-
-
 # By the identity of the loop, which lives as long as its engine does. An engine lives as long as
 # there are drivers or listeners that have it.
 engines = weakref.WeakValueDictionary()
@@ -693,10 +613,6 @@ def engine_of(loop):
     if engine is None:
         engine = engines[id(loop)] = Engine(loop)
     return engine
-
-
-def listen(loop, sock, make_target, failed, write_limit, tls=None):
-    return Listener(engine_of(loop), sock, make_target, failed, write_limit, tls)
 
 
 def adopt(loop, sock, target, write_limit, tls=None):

@@ -1,11 +1,14 @@
 """Reading and writing frames, compiled. The pure twin is `_pure/parser.py`."""
 
+from typing import final
+
 from typing_extensions import Buffer
 
 from .frames import Close
 
 STATES: tuple[str, ...]
 
+@final
 class FrameReader:
     """Turns bytes into messages, strictly by RFC 6455 section 5.
 

@@ -2,8 +2,8 @@
 # _queue.pyi.
 #
 # A message is its str or bytes. A fragment, in fragment mode, is a tuple of opcode, data and fin.
-# The only message of a queue is in the queue itself, more are in a ring: an empty queue has no other
-# memory, because most connections never have a message waiting.
+# The only message of a queue is in the queue itself, more are in a ring: an empty queue has no
+# other memory, because most connections never have a message waiting.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject

@@ -14,5 +14,5 @@ cdef class Waiter:
     cdef bint wake(self, bint directly) except -1
 
 
-cdef bint outside_tasks(object loop)
+cdef bint no_task_runs(object loop)
 cdef bint is_nested(object loop)

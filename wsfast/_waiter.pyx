@@ -12,6 +12,7 @@
 
 from asyncio import CancelledError, Future, Task, current_task
 from collections.abc import Coroutine
+from types import SimpleNamespace
 
 from cpython.object cimport PyObject
 
@@ -76,7 +77,7 @@ cdef class Waiter:
         if directly and context is not None:
             if PyContext_Enter(context) == 0:
                 try:
-                    callback(FINISHED if is_of_task(callback) else self)
+                    callback(finished if is_of_task(callback) else self)
                 finally:
                     PyContext_Exit(context)
                 return True
@@ -186,7 +187,7 @@ cdef class Sent:
         pass
 
 
-cdef bint outside_tasks(object loop):
+cdef bint no_task_runs(object loop):
     """Whether no task runs, so that one may be resumed in a call of the loop."""
     return current_task(loop) is None and not is_nested(loop)
 
@@ -208,13 +209,8 @@ cdef bint is_of_task(object callback):
     return PyCFunction_Check(callback) and type(<object> PyCFunction_GET_SELF(callback)) is Task
 
 
-class NoLoop:
-    def get_debug(self):
-        return False
-
-
-FINISHED = Future(loop=NoLoop())
-FINISHED.set_result(None)
+cdef object finished = Future(loop=SimpleNamespace(get_debug=lambda: False))  # of no loop
+finished.set_result(None)
 
 
 cdef object step(object waiter):

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from .sessions import Resumption
 
     _engine: Any
+    _listener: Any
     _tls: Any
 elif BACKEND == "compiled" and sys.platform == "linux":
-    from . import _engine, _tls
+    from . import _engine, _listener, _tls
 else:
     _engine = None
 
@@ -57,7 +58,7 @@ def listen(
 ) -> Any:
     """Accept the connections of a listening socket, which the result owns until its `close`."""
     tls = None if context is None else _tls.maker(context, True)
-    return _engine.listen(loop, sock, make_target, failed, write_limit, tls)
+    return _listener.listen(loop, sock, make_target, failed, write_limit, tls)
 
 
 def adopt(
