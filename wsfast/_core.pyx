@@ -17,7 +17,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from ._clock cimport monotonic_seconds
-from ._held cimport Held, release, reserve, take
+from ._held cimport Held, make_room, release, take
 from ._mask cimport xor_copy
 from ._parser cimport CONT, MAX_HEADER, PONG, TEXT, write_header
 from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
@@ -518,7 +518,7 @@ cdef class Connection(Protocol):
         """Room for size bytes at the end of what is held."""
         if self.prepared is not None:
             self.flush_prepared()
-        return reserve(&self.held, size)
+        return make_room(&self.held, size)
 
     cdef int drop_held(self) noexcept:
         release(&self.held)

@@ -26,7 +26,7 @@ cdef struct Held:
     size_t capacity
 
 
-cdef inline uint8_t* reserve(Held* held, size_t size) except NULL:
+cdef inline uint8_t* make_room(Held* held, size_t size) except NULL:
     """Room for size bytes at the end of what is held."""
     if held.size + size > held.capacity:
         grow(held, held.size + size)
