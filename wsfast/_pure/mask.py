@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,19 +28,50 @@ def check_key(key: bytes, phase: int) -> bytes:
     return key[phase:] + key[:phase]
 
 
-def xor(data: Buffer, key: bytes, size: int) -> bytes:
-    """The XOR of the whole payload as one number: plain Python's fastest way."""
-    repeated = key * (size // 4) + key[: size % 4]
-    order = sys.byteorder
-    number = int.from_bytes(data, order) ^ int.from_bytes(repeated, order)
-    return number.to_bytes(size, order)
+from_bytes = int.from_bytes
+
+# What is masked as one number; a larger payload is masked in blocks, to stay in the caches.
+BLOCK_SIZE = 4096
+# 00000001 00000001 ... in as many steps as the index says: a key is repeated by multiplication with
+# it, because bytes turn into a number and back one by one, which is what takes the time here.
+STEP = 64
+ONES = [
+    from_bytes(b"\x00\x00\x00\x01" * (size // 4), "big") for size in range(0, BLOCK_SIZE + 1, STEP)
+]
+
+
+def xor(data: bytes, key: bytes, size: int) -> bytes:
+    """The XOR of a payload and the repeated key."""
+    if size > BLOCK_SIZE:
+        return xor_blocks(data, key, size)
+    repeated = from_bytes(key, "big") * ONES[(size + STEP - 1) // STEP]
+    if size % STEP:
+        repeated >>= (STEP - size % STEP) * 8
+    return (from_bytes(data, "big") ^ repeated).to_bytes(size, "big")
+
+
+def xor_blocks(data: bytes, key: bytes, size: int) -> bytes:
+    """The XOR of a large payload and the repeated key."""
+    if key == b"\x00\x00\x00\x00":
+        return data
+    repeated = from_bytes(key, "big") * ONES[-1]
+    rest = size % BLOCK_SIZE
+    blocks = [
+        (from_bytes(data[i : i + BLOCK_SIZE], "big") ^ repeated).to_bytes(BLOCK_SIZE, "big")
+        for i in range(0, size - rest, BLOCK_SIZE)
+    ]
+    if rest:
+        blocks.append(xor(data[-rest:], key, rest))
+    return b"".join(blocks)
 
 
 def apply_mask(data: Buffer, key: bytes, phase: int = 0) -> bytes:
     """Mask or unmask a copy of ``data``."""
     key = check_key(key, phase)
-    with memoryview(data).cast("B") as view:
-        return xor(view, key, len(view))
+    if type(data) is not bytes:
+        with memoryview(data).cast("B") as view:
+            data = view.tobytes()
+    return xor(data, key, len(data))
 
 
 def apply_mask_in_place(buffer: Buffer, key: bytes, phase: int = 0) -> None:
@@ -50,7 +80,7 @@ def apply_mask_in_place(buffer: Buffer, key: bytes, phase: int = 0) -> None:
     with memoryview(buffer).cast("B") as view:
         if view.readonly:
             raise BufferError("Object is not writable.")
-        view[:] = xor(view, key, len(view))
+        view[:] = xor(view.tobytes(), key, len(view))
 
 
 def valid_utf8(data: Buffer) -> bool:
@@ -74,7 +104,11 @@ class Utf8Validator:
     def feed(self, data: Buffer) -> bool:
         """Take the next piece. False if what came so far cannot begin valid UTF-8."""
         if not self._failed:
-            piece = self._tail + bytes(memoryview(data))
+            piece = data if type(data) is bytes else bytes(memoryview(data))
+            if self._tail:
+                piece = self._tail + piece
+            elif piece.isascii():
+                return True
             try:
                 # Not final: an incomplete character at the end is kept, at most three bytes.
                 _, consumed = codecs.utf_8_decode(piece, "strict", False)
