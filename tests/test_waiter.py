@@ -21,7 +21,10 @@ def test_it_is_a_coroutine_and_a_future_only_while_it_waits(backend):
     waiter = connection.recv()
     assert asyncio.iscoroutine(waiter)
     assert not asyncio.isfuture(waiter)
-    assert waiter.__await__() is waiter.__iter__() is waiter
+    assert waiter.__iter__() is waiter
+    waiting = waiter.__await__()
+    assert next(waiting) is waiter
+    waiting.close()
     assert waiter.send(None) is waiter
     assert waiter._asyncio_future_blocking is True
     assert asyncio.futures._get_loop(waiter) is connection.loop

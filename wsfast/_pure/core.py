@@ -5,7 +5,7 @@ The rules of the file are those at the top of `_core.pyx`.
 
 from __future__ import annotations
 
-import threading
+from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from .queue import MessageQueue
 from .waiter import SENT, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from ..frames import State
     from ..options import Options
@@ -40,16 +40,54 @@ TURN_OVER = 8
 TURN_MESSAGES = 256
 TURN_BYTES = 2**20
 
-# What a Receive takes.
-MESSAGE, FRAGMENT, BATCH = range(3)
-
 # Sends that follow each other within this time, in seconds, leave together.
 CORK_WINDOW = 100e-6
 CORK_SIZE = 65536
 
+UNLIMITED = 2**63 - 1
+
+# What send() takes by itself.
+SENDABLE = (str, bytes, bytearray, memoryview)
+
+# What a Receive takes.
+MESSAGE = MessageQueue.take_message
+FRAGMENT = MessageQueue.take_fragment
+BATCH = MessageQueue.take_batch
+
 
 class Connection(Protocol):
     """The protocol with what a connection needs around it: queue, wake-up, cork, limits."""
+
+    __slots__ = (
+        "_blocked",
+        "_cork_depth",
+        "_dispatching",
+        "_drains",
+        "_eof",
+        "_flush_scheduled",
+        "_held",
+        "_held_since",
+        "_held_size",
+        "_ignore_messages",
+        "_last_write",
+        "_latest_pong",
+        "_lost",
+        "_max_queue",
+        "_queue",
+        "_reading",
+        "_receiver",
+        "_thread",
+        "_turn_bytes",
+        "_turn_messages",
+        "_turn_scheduled",
+        "broadcasts",
+        "deadline",
+        "driver",
+        "loop",
+        "message_listener",
+        "messages_dropped",
+        "outbox",
+    )
 
     def __init__(
         self,
@@ -68,7 +106,8 @@ class Connection(Protocol):
         self.outbox: Any = None
         self.message_listener: Callable[[Any, bool], object] | None = None
         self.messages_dropped = 0
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
+        self._max_queue = UNLIMITED if options.max_queue is None else options.max_queue
 
         self._queue = MessageQueue()
         self._receiver: Receive | None = None
@@ -111,8 +150,48 @@ class Connection(Protocol):
     # From the driver
 
     def received(self, data: Any) -> None:
-        """Bytes came."""
-        self._turn(data)
+        """A turn: deal with input; then wake the receiver, once; then send what was held."""
+        if self.state is CLOSED:
+            return
+        nested, self._dispatching = self._dispatching, True
+        self._turn_messages = self._turn_bytes = 0
+        queue = self._queue
+        try:
+            if queue and self.message_listener is not None:
+                self._deliver_queue()
+            if data is not None:
+                self.receive(data)
+            elif not self._stopped:
+                self._process()
+            receiver = self._receiver
+            if receiver is not None and (queue or self._discarding):
+                receiver.wake(True)
+        finally:
+            self._dispatching = nested
+            if self._held:
+                self._flush()
+        if (
+            queue
+            or self._stopped
+            or not self._reading
+            or self._reader.pending
+            or self._postponed is not None
+        ):
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        """See whether the limits of the queue and of a turn allow to go on."""
+        if (
+            len(self._queue) >= self._max_queue
+            and self._receiver is None
+            and self.close_sent is None
+        ):
+            self._stopped |= QUEUE_FULL
+        if not self._has_rest():
+            self._stopped &= ~TURN_OVER
+        elif not self._stopped & ~TURN_OVER:
+            self._schedule_turn()
+        self._update_reading()
 
     def receive_soon(self, data: bytes) -> None:
         """Bytes came with the opening handshake. The next pass of the loop deals with them."""
@@ -174,39 +253,6 @@ class Connection(Protocol):
 
     # Reading
 
-    def _turn(self, data: Any = None) -> None:
-        """Deal with input; then wake the waiting receiver, once; then send what was held."""
-        if self.state is CLOSED:
-            return
-        nested, self._dispatching = self._dispatching, True
-        self._turn_messages = 0
-        self._turn_bytes = 0
-        try:
-            if self._queue and self.message_listener is not None:
-                self._deliver_queue()
-            if data is not None:
-                self.receive(data)
-            elif not self._stopped:
-                self._process()
-            if self._receiver is not None and (self._queue or self._discarding):
-                self._receiver.wake(self._dispatching)
-        finally:
-            self._dispatching = nested
-            self._flush()
-        max_queue = self.options.max_queue
-        if (
-            max_queue is not None
-            and len(self._queue) >= max_queue
-            and self._receiver is None
-            and self.close_sent is None
-        ):
-            self._stopped |= QUEUE_FULL
-        if not self._has_rest():
-            self._stopped &= ~TURN_OVER
-        elif not self._stopped & ~TURN_OVER:
-            self._schedule_turn()
-        self._update_reading()
-
     def _has_rest(self) -> bool:
         """Whether there is input that reading stopped before."""
         return not self._discarding and (self._reader.pending > 0 or self._postponed is not None)
@@ -221,7 +267,7 @@ class Connection(Protocol):
         """Go on where the last turn stopped."""
         self._turn_scheduled = False
         self._stopped &= ~TURN_OVER
-        self._turn()
+        self.received(None)
         if self._eof and self.state is not CLOSED and not self._has_rest():
             self._receive_eof()
 
@@ -269,11 +315,15 @@ class Connection(Protocol):
 
     def on_message(self, opcode: int, data: Any, fin: bool) -> None:
         """Hand a message to the listener or put it into the queue."""
-        self._count_for_turn(len(data))
+        self._turn_messages += 1
+        self._turn_bytes += len(data)
+        if self._turn_messages >= TURN_MESSAGES or self._turn_bytes >= TURN_BYTES:
+            self._stopped |= TURN_OVER
         if self._ignore_messages:
             return
+        queue = self._queue
         listener = self.message_listener
-        if listener is not None and not self._queue:
+        if listener is not None and not queue:
             try:
                 listener(data, opcode != TEXT)
             except (KeyboardInterrupt, SystemExit):
@@ -281,25 +331,13 @@ class Connection(Protocol):
             except BaseException as error:
                 self.listener_failed(error)
             return
-        max_queue = self.options.max_queue
-        if (
-            self.close_sent is not None
-            and max_queue is not None
-            and len(self._queue) >= max_queue
-            and self._receiver is None
-        ):
+        if self.close_sent is not None and len(queue) >= self._max_queue and self._receiver is None:
             # Reading goes on to find the peer's close frame, and nobody takes the messages.
             self.messages_dropped += 1
             return
-        if self._reader.fragments or not fin or opcode == CONT:
+        if not fin or opcode == CONT or self._reader.fragments:
             data = (opcode, data, fin)
-        self._queue.append(data)
-
-    def _count_for_turn(self, size: int) -> None:
-        self._turn_messages += 1
-        self._turn_bytes += size
-        if self._turn_messages >= TURN_MESSAGES or self._turn_bytes >= TURN_BYTES:
-            self._stopped |= TURN_OVER
+        queue.append(data)
 
     def _deliver_queue(self) -> None:
         """Hand to a listener what came before it was attached."""
@@ -317,7 +355,9 @@ class Connection(Protocol):
 
     def answer_ping(self, data: bytes) -> None:
         """Send the pong; while writes are blocked only the latest (RFC 6455 section 5.5.3)."""
-        self._count_for_turn(0)
+        self._turn_messages += 1
+        if self._turn_messages >= TURN_MESSAGES:
+            self._stopped |= TURN_OVER
         if self._blocked:
             self._latest_pong = data
         else:
@@ -356,31 +396,25 @@ class Connection(Protocol):
 
     def recv(self, decode: bool | None = None) -> Any:
         """Receive the next message."""
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             return Deferred(self.recv, decode)
-        return Receive(self, decode, False, MESSAGE)
+        return Receive(self, MESSAGE, decode)
 
     def recv_fragment(self) -> Any:
         """Receive the next frame of a message, as (opcode, data, fin)."""
-        return Receive(self, None, False, FRAGMENT)
+        return Receive(self, FRAGMENT)
 
     def recv_batch(self, decode: bool | None = None) -> Any:
         """Receive all messages that wait, at least one."""
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             return Deferred(self.recv_batch, decode)
-        return Receive(self, decode, False, BATCH)
+        return Receive(self, BATCH, decode)
 
     def __aiter__(self) -> Connection:
         return self
 
     def __anext__(self) -> Any:
-        return Receive(self, None, True, MESSAGE)
-
-    def _taken(self) -> None:
-        if self._stopped & QUEUE_FULL:
-            max_queue = self.options.max_queue
-            if max_queue is None or len(self._queue) <= max_queue // 4:
-                self._go_on(QUEUE_FULL)
+        return Receive(self, MESSAGE, None, True)
 
     # Writing
 
@@ -388,14 +422,14 @@ class Connection(Protocol):
         self, data: Any, *, binary: bool | None = None, compress: bool = True, fin: bool = True
     ) -> Any:
         """Send a message."""
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             return Deferred(self.send, data, binary=binary, compress=compress, fin=fin)
-        if not isinstance(data, (str, bytes, bytearray, memoryview)):
+        if not isinstance(data, SENDABLE):
             return self.send_other(data, binary, fin)
         if self.outbox is not None:
             return self.outbox.put(data, binary, fin)
         try:
-            self.message(data, binary=binary, fin=fin)
+            self._send_message(data, binary, fin)
         except ConnectionClosed:
             return Failed(self, self.closed_error)
         except ConcurrencyError as error:
@@ -410,7 +444,7 @@ class Connection(Protocol):
 
         `following` is the round of broadcasts that this one follows others in, and leaves with.
         """
-        if self._lost:
+        if self._lost or self.state is CLOSED:
             return
         now = monotonic()
         recent = now - self._last_write < CORK_WINDOW
@@ -511,9 +545,9 @@ class Connection(Protocol):
         self._cork_depth = depth
 
     def _transmit(self, buffers: Any) -> None:
-        if self.state is CLOSED:
-            return
         waiting = self.driver.write(self, buffers)
+        if not waiting:
+            return
         options = self.options
         if waiting > options.write_limit:
             if not self._blocked:
@@ -554,18 +588,24 @@ class Cork:
 class Receive(Waiter):
     """The awaitable of `recv`."""
 
-    __slots__ = ("_connection", "_decode", "_iterating", "_unit")
+    __slots__ = ("_connection", "_decode", "_iterating", "_take")
 
     def __init__(
-        self, connection: Connection, decode: bool | None, iterating: bool, unit: int
+        self,
+        connection: Connection,
+        take: Callable[[MessageQueue], Any],
+        decode: bool | None = None,
+        iterating: bool = False,
     ) -> None:
-        Waiter.__init__(self, connection.loop)
         self._connection = connection
+        self._take = take
         self._decode = decode
         self._iterating = iterating
-        self._unit = unit
+        # As Waiter does it, without another call.
+        self._loop = connection.loop
+        self._asyncio_future_blocking = self._callback = self._cancelled = self._steps = None
 
-    def begin(self) -> None:
+    def __await__(self) -> Generator[Any, None, Any]:
         connection = self._connection
         if connection._receiver is not None:
             raise ConcurrencyError(
@@ -573,37 +613,28 @@ class Receive(Waiter):
             )
         if connection.message_listener is not None:
             raise ConcurrencyError("cannot call recv while a message listener is attached")
-
-    def poll(self) -> bool:
-        connection = self._connection
-        if connection._queue:
-            queue = connection._queue
-            if self._unit == FRAGMENT:
-                result = queue.take_fragment()
-            else:
-                result = queue.take_message()
-            if result is not None:
-                if self._unit == BATCH:
-                    result = [result]
-                    while (message := queue.take_message()) is not None:
-                        result.append(message)
-                connection._taken()
-                if self._decode is not None:
-                    result = convert(result, self._decode)
-                raise StopIteration(result)
-        if connection._discarding:
-            error = connection.closed_error()
-            if self._iterating and isinstance(error, ConnectionClosedOK):
-                raise StopAsyncIteration
-            raise error
-        connection._receiver = self
-        # Of a message that comes in fragments there may be more than the queue takes.
-        connection._go_on(QUEUE_FULL)
-        return False
-
-    def forget(self) -> None:
-        if self._connection._receiver is self:
-            self._connection._receiver = None
+        queue = connection._queue
+        take = self._take
+        try:
+            while not queue or (result := take(queue)) is None:
+                if connection._discarding:
+                    error = connection.closed_error()
+                    if self._iterating and isinstance(error, ConnectionClosedOK):
+                        raise StopAsyncIteration
+                    raise error
+                connection._receiver = self
+                if connection._stopped & QUEUE_FULL:
+                    # Of a message that comes in fragments there may be more than the queue takes.
+                    connection._go_on(QUEUE_FULL)
+                self._asyncio_future_blocking = True
+                yield self
+            if connection._stopped & QUEUE_FULL and len(queue) <= connection._max_queue // 4:
+                connection._go_on(QUEUE_FULL)
+            return result if self._decode is None else convert(result, self._decode)
+        finally:
+            self._asyncio_future_blocking = None
+            if connection._receiver is self:
+                connection._receiver = None
 
 
 class Drain(Waiter):
@@ -615,19 +646,20 @@ class Drain(Waiter):
         Waiter.__init__(self, connection.loop)
         self._connection = connection
 
-    def poll(self) -> bool:
+    def __await__(self) -> Generator[Any, None, None]:
         connection = self._connection
+        try:
+            while connection._blocked and connection.state is not CLOSED:
+                if self not in connection._drains:
+                    connection._drains.append(self)
+                self._asyncio_future_blocking = True
+                yield self
+        finally:
+            self._asyncio_future_blocking = None
+            if self in connection._drains:
+                connection._drains.remove(self)
         if connection.state is CLOSED:
             raise connection.closed_error()
-        if not connection._blocked:
-            raise StopIteration
-        if not self._waiting or self not in connection._drains:
-            connection._drains.append(self)
-        return False
-
-    def forget(self) -> None:
-        if self in self._connection._drains:
-            self._connection._drains.remove(self)
 
 
 def convert(message: Any, decode: bool) -> Any:

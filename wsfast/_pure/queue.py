@@ -39,3 +39,10 @@ class MessageQueue(deque[Any]):
         if type(item) is tuple:
             return item
         return (TEXT if isinstance(item, str) else BINARY), item, True
+
+    def take_batch(self) -> list[Any] | None:
+        """Take all whole messages, or None."""
+        batch = []
+        while (message := self.take_message()) is not None:
+            batch.append(message)
+        return batch or None

@@ -1,9 +1,13 @@
-"""The pure twin of `wsfast._waiter`: the same protocol. See `_waiter.pyi`, and `_waiter.pyx`."""
+"""The pure twin of `wsfast._waiter`: the same protocol. See `_waiter.pyi`, and `_waiter.pyx`.
+
+One thing differs: what runs while a task waits is a generator, which plain Python resumes much
+faster than it calls a method that then raises StopIteration.
+"""
 
 from __future__ import annotations
 
-from asyncio import CancelledError, current_task
-from collections.abc import Coroutine
+from asyncio import CancelledError, Future, Task, current_task
+from collections.abc import Coroutine, Generator
 from typing import Any
 
 __all__ = ["SENT", "Sent", "Waiter"]
@@ -18,23 +22,20 @@ class Waiter(Coroutine[Any, Any, Any]):
         "_cancelled",
         "_context",
         "_loop",
-        "_waiting",
+        "_steps",
     )
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
+        # None while nobody waits.
         self._asyncio_future_blocking: bool | None = None
         self._callback: Any = None
-        self._context: Any = None
         self._cancelled: Any = None
-        self._waiting = False
+        self._steps: Generator[Any, None, Any] | None = None
 
-    def poll(self) -> bool:
-        """Raise StopIteration with the result, or the error, or register and return False."""
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Register, yield the waiter until there is something to return, and take it back."""
         raise NotImplementedError
-
-    def forget(self) -> None:
-        """Take the registration back."""
 
     def wake(self, directly: bool) -> bool:
         """Resume the task that waits: True if it ran, False if it will.
@@ -42,13 +43,14 @@ class Waiter(Coroutine[Any, Any, Any]):
         Directly, that is without a pass of the loop, only from the loop's own call, and not where
         the task's context is in use.
         """
-        callback, context = self._callback, self._context
+        callback = self._callback
         if callback is None:
             return False
+        context = self._context
         self._callback = None
         if directly and context is not None and current_task(self._loop) is None:
             try:
-                context.run(callback, self)
+                context.run(callback, FINISHED if is_of_task(callback) else self)
             except RuntimeError:
                 if self._callback is not None:
                     raise
@@ -57,31 +59,22 @@ class Waiter(Coroutine[Any, Any, Any]):
         self._loop.call_soon(callback, self, context=context)
         return False
 
-    def __await__(self) -> Any:
-        return self
+    # The part of a coroutine that `create_task` and the like use
+
+    def send(self, value: Any) -> Any:
+        if self._steps is None:
+            self._steps = self.__await__()
+        try:
+            return self._steps.send(value)
+        except BaseException:
+            self._steps = None
+            raise
 
     def __iter__(self) -> Any:
         return self
 
     def __next__(self) -> Any:
-        if not self._waiting:
-            self.begin()
-        try:
-            self.poll()
-        except BaseException:
-            self._waiting = False
-            self._asyncio_future_blocking = None
-            self.forget()
-            raise
-        self._waiting = True
-        self._asyncio_future_blocking = True
-        return self
-
-    def begin(self) -> None:
-        """Refuse what cannot be waited for."""
-
-    def send(self, value: Any) -> Any:
-        return self.__next__()
+        return self.send(None)
 
     def throw(self, typ: Any, value: Any = None, traceback: Any = None) -> Any:
         self.close()
@@ -90,9 +83,9 @@ class Waiter(Coroutine[Any, Any, Any]):
         raise value
 
     def close(self) -> None:
-        if self._waiting:
-            self._waiting = False
-            self.forget()
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
 
     # The part of asyncio.Future that a task uses. Without get_loop() it takes _loop.
 
@@ -106,7 +99,7 @@ class Waiter(Coroutine[Any, Any, Any]):
         return count
 
     def cancel(self, msg: Any = None) -> bool:
-        if not self._waiting or self._cancelled is not None:
+        if self._asyncio_future_blocking is None or self._cancelled is not None:
             return False
         self._cancelled = (msg,) if msg is not None else ()
         callback, self._callback = self._callback, None
@@ -121,13 +114,32 @@ class Waiter(Coroutine[Any, Any, Any]):
             raise CancelledError(*arguments)
 
 
+def is_of_task(callback: Any) -> bool:
+    """Whether it is what asyncio's own tasks register. See `_waiter.pyx`."""
+    return type(getattr(callback, "__self__", None)) is Task
+
+
+class NoLoop:
+    def get_debug(self) -> bool:
+        return False
+
+
+FINISHED: Any = Future(loop=NoLoop())  # type: ignore[arg-type]
+FINISHED.set_result(None)
+
+
+# It is at its end: awaiting it costs no exception.
+DONE = iter(())
+next(DONE, None)
+
+
 class Sent(Coroutine[Any, Any, None]):
     """The awaitable of a `send` that is done."""
 
     __slots__ = ()
 
     def __await__(self) -> Any:
-        return self
+        return DONE
 
     def __iter__(self) -> Any:
         return self
