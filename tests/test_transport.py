@@ -26,6 +26,7 @@ from peers import (
 
 import wsfast
 from wsfast import engine
+from wsfast.transport import SHARED
 
 LIMIT = 2**16
 MEGABYTE = 2**20
@@ -316,7 +317,7 @@ async def test_transports_without_buffered_protocols_work(asyncio_driver):
 
 
 async def test_a_dispatch_inside_a_dispatch_does_not_spoil_the_shared_buffer(asyncio_driver):
-    """A listener runs another loop on the same thread, as some frameworks do in tests."""
+    """A listener runs the loop that called it, as some frameworks do in tests."""
     received = []
     async with against_client(driver="asyncio") as (peer, ws):
         driver = ws.driver
@@ -333,6 +334,27 @@ async def test_a_dispatch_inside_a_dispatch_does_not_spoil_the_shared_buffer(asy
         peer.write(frame(TEXT, "outer", mask=b"abcd") + frame(TEXT, "behind", mask=b"abcd"))
         await until(lambda: len(received) == 3)
     assert received == ["outer", "behind", "inner"]
+
+
+@pytest.mark.skipif(not SHARED, reason="each connection has a buffer of its own")
+def test_connections_share_a_receive_buffer_with_those_of_their_loop(asyncio_driver):
+    async def buffer():
+        async with pair({"driver": "asyncio"}, driver="asyncio") as (ws, other):
+            assert ws.driver.get_buffer(-1) is other.driver.get_buffer(-1)
+            return ws.driver.get_buffer(-1)
+
+    assert asyncio.run(buffer()) is not asyncio.run(buffer())
+
+
+@pytest.mark.parametrize("size", [70_000, 200_000])
+async def test_what_is_held_leaves_before_a_large_payload(size):
+    async with against_server(driver="asyncio") as (peer, ws):
+        with ws.cork():
+            ws.send("small")
+            ws.send(bytes(size))
+        ws.send("behind")
+        came = [await peer.frame() for _ in range(3)]
+        assert [len(item.payload) for item in came] == [5, size, 6]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])

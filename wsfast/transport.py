@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,23 +20,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Target", "TransportDriver"]
 
-# All connections of a thread read into one buffer, because asyncio asks for it, fills it and tells
+# All connections of a loop read into one buffer, because asyncio asks for it, fills it and tells
 # in one go. Where a read goes on in the background, each has its own.
 SHARED = sys.platform != "win32"
 BUFFER_SIZE = 256 * 1024 if SHARED else 64 * 1024
 
+# What is larger costs less in a system call of its own than to copy it behind other buffers.
+LARGE = 128 * 1024
+
 INTERNET = {socket.AF_INET, socket.AF_INET6}
 
 
-class ReceiveBuffer(threading.local):
-    """The receive buffer of a thread."""
+class ReceiveBuffer:
+    """The receive buffer of a loop."""
+
+    __slots__ = ("busy", "view")
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(BUFFER_SIZE))
         self.busy = False
 
 
-receive_buffer = ReceiveBuffer()
+receive_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, ReceiveBuffer] = WeakKeyDictionary()
 
 
 class Target(Protocol):
@@ -63,21 +68,26 @@ class TransportDriver(asyncio.BufferedProtocol):
         write_limit: in bytes, for the transport's buffer.
     """
 
-    __slots__ = ("_blocked", "_eof", "_view", "_write_limit", "target", "transport")
+    __slots__ = ("_blocked", "_eof", "_shared", "_view", "_write_limit", "target", "transport")
 
     transport: Any
+    _shared: ReceiveBuffer
+    _view: memoryview
 
     def __init__(self, target: Any, write_limit: int) -> None:
         self.target = target
         self._write_limit = write_limit
         self._blocked = False
         self._eof = False
-        self._view: memoryview | None = None
 
     # From the loop
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        loop = asyncio.get_running_loop()
+        if loop not in receive_buffers:
+            receive_buffers[loop] = ReceiveBuffer()
+        self._shared = receive_buffers[loop]
         transport.set_write_buffer_limits(high=self._write_limit, low=self._write_limit // 4)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.proto == 0 and sock.family in INTERNET:
@@ -86,26 +96,24 @@ class TransportDriver(asyncio.BufferedProtocol):
         self.target.connected(self)
 
     def get_buffer(self, sizehint: int) -> Buffer:
-        shared = receive_buffer
+        shared = self._shared
         if shared.busy or not SHARED:
-            # Inside a dispatch, that is in a nested loop, the shared buffer is in use.
+            # Inside a dispatch, that is where the loop is run by its own callback, the shared
+            # buffer is in use.
             self._view = memoryview(bytearray(BUFFER_SIZE))
-            return self._view
-        self._view = None
-        return shared.view
+        else:
+            self._view = shared.view
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        view = self._view
-        if view is not None:
-            self._view = None
-            self.target.received(view[:nbytes])
-            return
-        shared = receive_buffer
-        shared.busy = True
+        shared = self._shared
+        data = self._view[:nbytes]
+        self._view = shared.view  # a buffer of its own goes with what was read
+        nested, shared.busy = shared.busy, True
         try:
-            self.target.received(shared.view[:nbytes])
+            self.target.received(data)
         finally:
-            shared.busy = False
+            shared.busy = nested
 
     def data_received(self, data: bytes) -> None:
         """For transports that know no buffered protocols."""
@@ -133,8 +141,11 @@ class TransportDriver(asyncio.BufferedProtocol):
         """Write; returns how many bytes the transport still has, 0 while below the limit."""
         if len(buffers) == 1:
             self.transport.write(buffers[0])
-        else:
+        elif len(buffers[-1]) < LARGE:
             self.transport.write(b"".join(buffers))
+        else:
+            self.transport.write(b"".join(buffers[:-1]))
+            self.transport.write(buffers[-1])
         return int(self.transport.get_write_buffer_size()) if self._blocked else 0
 
     def pause(self, connection: Any) -> None:
