@@ -194,7 +194,7 @@ class ServerHandshake:
             server.loop,
             client=False,
             request=request if keep else self._head,
-            release=server.connection_closed,
+            release=server.release,
             server=server,
         )
         response: Any

@@ -171,6 +171,7 @@ class WebSocketServer(EventSource):
         self.process_request = process_request
         self.process_response = process_response
         self.handler: Handler | None = None
+        self.release = self._connection_closed  # one bound method for all connections
 
         self._host = host
         self._port = port
@@ -403,7 +404,7 @@ class WebSocketServer(EventSource):
         if self._listeners:
             self.emit("connection", websocket, request)
 
-    def connection_closed(self, websocket: WebSocket) -> None:
+    def _connection_closed(self, websocket: WebSocket) -> None:
         """Let go of a connection."""
         self._open.discard(websocket)
         self._note_end()
