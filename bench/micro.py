@@ -46,9 +46,10 @@ GROUPS = 3
 TURNS = 7
 TURN_SECONDS = 0.006
 
-# What must hold: compiled is so many times as fast as pure in this cell, and nowhere more than so
-# much slower than websockets.
-FASTER_THAN_PURE = {("parse binary", "128 B"): 20.0}
+# What must hold: compiled is so many times as fast as websockets in this cell, and nowhere more than
+# so much slower. The first was 20 times as fast as pure while pure took 2.2 us: the same time, but
+# it does not move when pure is made faster.
+FASTER_THAN_WEBSOCKETS = {("parse binary", "128 B"): 25.0}
 SLOWER_THAN_WEBSOCKETS = 1.05
 
 HERE = Path(__file__).parent
@@ -323,10 +324,10 @@ def failures(results: dict[tuple[str, str], dict[str, float]]) -> list[str]:
         slower = times["compiled"] / times["websockets"]
         if slower > SLOWER_THAN_WEBSOCKETS:
             found.append(f"{work}, {size}: compiled takes {slower:.2f} times what websockets takes")
-        wanted = FASTER_THAN_PURE.get((work, size))
-        faster = times["pure"] / times["compiled"]
+        wanted = FASTER_THAN_WEBSOCKETS.get((work, size))
+        faster = times["websockets"] / times["compiled"]
         if wanted is not None and faster < wanted:
-            found.append(f"{work}, {size}: compiled is {faster:.1f}x pure, not {wanted:.0f}x")
+            found.append(f"{work}, {size}: compiled is {faster:.1f}x websockets, not {wanted:.0f}x")
     return found
 
 

@@ -107,7 +107,7 @@ cdef class FrameReader:
             return None
         data = self.data
         self.data = None
-        if isinstance(data, ProtocolError):
+        if self.opcode == CLOSE and isinstance(data, ProtocolError):
             raise data
         return self.opcode, data, bool(self.fin)
 
