@@ -13,6 +13,15 @@ from typing import Any
 __all__ = ["SENT", "Sent", "Waiter"]
 
 
+def no_task_runs(loop: Any) -> bool:
+    """Whether no task runs, so that one may be resumed in a call of the loop.
+
+    Not in one that `nest_asyncio` changed: it is run again in calls of its own, and such a call is
+    not made again before it ends.
+    """
+    return current_task(loop) is None and not getattr(loop, "_nest_patched", False)
+
+
 class Waiter(Coroutine[Any, Any, Any]):
     """What a task waits for: a coroutine to asyncio, and to its task a future."""
 
@@ -48,7 +57,7 @@ class Waiter(Coroutine[Any, Any, Any]):
             return False
         context = self._context
         self._callback = None
-        if directly and context is not None and current_task(self._loop) is None:
+        if directly and context is not None and no_task_runs(self._loop):
             try:
                 context.run(callback, FINISHED if is_of_task(callback) else self)
             except RuntimeError:
