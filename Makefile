@@ -15,7 +15,7 @@ each = status=0; for backend in $(BACKENDS); do $(BIN)/$(1) --backend=$$backend 
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint format types coverage differential growth load bench micro interop compliance wheels clean
+.PHONY: help build run test lint format types coverage differential growth load sanitize bench micro interop compliance wheels clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,10 @@ growth: $(BUILT) $(VENV)/.test ## check that time and memory grow linearly
 
 load: $(BUILT) $(VENV)/.test ## check that 5,000 connections at once lose and leave nothing
 	@$(call each,python -m pytest tests/load)
+
+sanitize: ## run the tests and a server under load with the sanitizers of gcc
+	@WSFAST_PURE=1 $(MAKE) --no-print-directory VENV=$(VENV)-sanitize $(VENV)-sanitize/.test
+	@sh tools/sanitize.sh $(VENV)-sanitize $(ARGS)
 
 bench: $(BUILT) $(VENV)/.bench ## compare with other servers and clients (5 minutes; FULL=1 for all)
 	@$(BIN)/python bench/run.py $(ARGS)

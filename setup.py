@@ -2,6 +2,7 @@
 
 WSFAST_PURE=1          builds none of them
 WSFAST_BUILD=require   makes a failed build an error; otherwise the install is pure Python
+WSFAST_SANITIZE=1      builds them with the sanitizers of the C compiler (make sanitize)
 """
 
 import os
@@ -13,6 +14,7 @@ from setuptools.command.build_ext import build_ext
 
 REQUIRED = os.environ.get("WSFAST_BUILD") == "require"
 PURE = os.environ.get("WSFAST_PURE") == "1"
+SANITIZE = os.environ.get("WSFAST_SANITIZE") == "1"
 
 DIRECTIVES = {
     "language_level": 3,
@@ -22,6 +24,22 @@ DIRECTIVES = {
     "initializedcheck": False,
     "nonecheck": False,
 }
+
+if SANITIZE:
+    # None is the interpreter's, and no sanitizer watches it.
+    DIRECTIVES["nonecheck"] = True
+
+# The last two undo what would hide findings: signed overflow would be defined, and Python's own
+# assertions about the arguments of its macros left out.
+SANITIZER_FLAGS = [
+    "-O1",
+    "-g",
+    "-fno-omit-frame-pointer",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-wrapv",
+    "-UNDEBUG",
+]
 
 
 class optional_build_ext(build_ext):
@@ -47,10 +65,15 @@ class optional_build_ext(build_ext):
             # The last two are Python's own, which a CFLAGS in the environment would replace.
             flags = ["-O3", "-fvisibility=hidden", "-fwrapv", "-DNDEBUG"]
             extension.extra_compile_args = flags
+            if SANITIZE:
+                extension.extra_compile_args = [*flags, *SANITIZER_FLAGS]
+                extension.extra_link_args = ["-fsanitize=address,undefined"]
         [generated] = cythonize(
             [extension],
-            build_dir="build/cython",  # generated C stays out of the source tree
+            # Generated C stays out of the source tree.
+            build_dir="build/sanitize/cython" if SANITIZE else "build/cython",
             compiler_directives=DIRECTIVES,
+            emit_linenums=SANITIZE,  # reports name the lines of the .pyx
             force=self.force,
             quiet=True,
         )
