@@ -69,6 +69,7 @@ cdef class FrameReader:
     cdef int retain(self) except -1
     cdef bint advance(self) except -1
     cdef void give_up(self) noexcept
+    cdef bint read_whole(self) except -1
     cdef bint read(self) except -1
     cdef const uint8_t* take(self, size_t n) noexcept
     cdef const uint8_t* take_in_pieces(self, size_t n) noexcept

@@ -135,7 +135,7 @@ cdef class FrameReader:
             self.source = None
             return False
         try:
-            return self.read()
+            return self.read_whole() or self.read()
         except BaseException as error:
             self.give_up()
             if not isinstance(error, ProtocolError):
@@ -151,6 +151,57 @@ cdef class FrameReader:
         self.drop_buffer()
         self.control = None
         self.source = None
+
+    cdef bint read_whole(self) except -1:
+        """Read a message that is all there in one frame of less than 64 KiB, as nearly all are.
+
+        False, and nothing is read, if it is anything else or there is anything wrong with its
+        header: that is for the machine.
+        """
+        cdef const uint8_t* octets = self.position
+        cdef size_t available = self.end - octets
+        cdef size_t length, start
+        cdef int opcode
+        if (
+            available < 4
+            or (self.current != DELIVER and self.current != INFO)
+            or self.header_size
+            or self.message_opcode
+            or self.fragments
+        ):
+            return False
+        opcode = octets[0] ^ 0x80
+        if opcode != TEXT and opcode != BINARY:
+            return False
+        # With the wrong mask bit the length is too large.
+        length = octets[1] ^ (0 if self.client else 0x80)
+        start = 2
+        if length > 125:
+            if length != 126:
+                return False
+            length = <size_t> octets[2] << 8 | octets[3]
+            if length < 126:
+                return False
+            start = 4
+        self.key = 0
+        if not self.client:
+            if available < start + 4:
+                return False
+            memcpy(&self.key, octets + start, 4)
+            start += 4
+        if available - start < length or length > self.max_size or length > self.max_frame_size:
+            return False
+        self.current = DELIVER
+        self.position = octets + start
+        self.remaining = length
+        self.frames_read += 1
+        self.bytes_read += length
+        self.opcode = opcode
+        self.fin = True
+        self.message_opcode = opcode
+        self.data = self.take_text() if opcode == TEXT else self.take_buffer()
+        self.message_opcode = 0
+        return True
 
     cdef bint read(self) except -1:
         cdef const uint8_t* octets
