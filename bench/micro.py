@@ -46,9 +46,9 @@ GROUPS = 3
 TURNS = 7
 TURN_SECONDS = 0.006
 
-# What must hold: compiled is so many times as fast as websockets in this cell, and nowhere more than
-# so much slower. The first was 20 times as fast as pure while pure took 2.2 us: the same time, but
-# it does not move when pure is made faster.
+# What must hold: compiled is so many times as fast as websockets in this cell, and nowhere more
+# than so much slower. The first was 20 times as fast as pure while pure took 2.2 us: the same time,
+# but it does not move when pure is made faster.
 FASTER_THAN_WEBSOCKETS = {("parse binary", "128 B"): 25.0}
 SLOWER_THAN_WEBSOCKETS = 1.05
 

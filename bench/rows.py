@@ -180,9 +180,9 @@ GROUPS = [
         "Latency at a fixed rate",
         "100 connections with messages of 32 B, at half of the rate that picows core reaches, for "
         "all the same. Latency counts from when a message was due. Then the same rate on 99 "
-        "connections, beside one that keeps 256 messages in flight all the time. The percentiles are "
-        "those of the quietest of the rounds: this machine stands still for milliseconds now and "
-        "then, whichever program is measured.",
+        "connections, beside one that keeps 256 messages in flight all the time. The percentiles "
+        "are those of the quietest of the rounds: this machine stands still for milliseconds now "
+        "and then, whichever program is measured.",
         ("latency",),
     ),
     Group(
