@@ -280,3 +280,26 @@ async def test_a_listening_socket_that_blocks_does_not_block_the_loop():
                 async with wsfast.connect(uri_of(server), driver="epoll") as client:
                     await client.send("hello")
                     assert await soon(client.recv()) == "hello"
+
+
+async def test_a_connection_that_cannot_be_served_is_closed():
+    """As where the system has no memory for it."""
+    from wsfast._listener import listen
+
+    def fail():
+        raise MemoryError
+
+    problems = []
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda loop, context: problems.append(context["exception"]))
+    listener = listen(loop, socket.create_server(("127.0.0.1", 0)), fail, problems.append, 65536)
+    try:
+        reader, writer = await asyncio.open_connection(*listener.sock.getsockname())
+        assert await soon(reader.read()) == b""
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        listener.close()
+        loop.set_exception_handler(handler)
+    assert [type(problem) for problem in problems] == [MemoryError]

@@ -29,7 +29,11 @@ cdef class Round:
         self.holding = None
         for connection in holding:
             connection.flush_scheduled = False
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception as error:
+                # What it should have sent is gone, but for this connection only.
+                connection.abort_with(error)
 
 
 def send_to_all(tuple connections, bytes frame, uint64_t size, bint wait):

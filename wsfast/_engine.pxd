@@ -25,6 +25,7 @@ cdef class Engine:
     cdef bint handshakes_scheduled
 
     cdef int attach(self, SocketDriver driver) except -1
+    cdef bint has(self, int fd) noexcept
     cdef int detach(self, SocketDriver driver) except -1
     cdef int nest(self) except -1
     cdef int watch(self, SocketDriver driver, int operation) except -1
@@ -51,6 +52,7 @@ cdef class SocketDriver(DirectDriver):
     cdef uint8_t shut  # whether the end of the stream was sent
     cdef uint8_t shutting  # whether it is to be sent behind the backlog
     cdef uint8_t closing
+    cdef uint8_t sock_made
 
     cdef int begin(self) except -1
     cdef int readable(self) except -1

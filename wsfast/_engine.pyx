@@ -125,10 +125,18 @@ cdef class Engine:
             self.drivers.append(None)
         self.drivers[driver.fd] = driver
         self.count += 1
-        if self.count > FEW and not self.nested and not is_nested(self.loop):
-            self.nest()
-        self.watch(driver, EPOLL_CTL_ADD)
+        try:
+            if self.count > FEW and not self.nested and not is_nested(self.loop):
+                self.nest()
+            self.watch(driver, EPOLL_CTL_ADD)
+        except BaseException:
+            self.drivers[driver.fd] = None
+            self.count -= 1
+            raise
         return 0
+
+    cdef bint has(self, int fd) noexcept:
+        return fd < len(self.drivers) and self.drivers[fd] is not None
 
     cdef int detach(self, SocketDriver driver) except -1:
         self.watch(driver, EPOLL_CTL_DEL)
@@ -215,7 +223,11 @@ cdef class SocketDriver(DirectDriver):
         self.reading = True
         self.plain = True
         self.reports_to = target
-        engine.attach(self)
+        try:
+            engine.attach(self)
+        except BaseException:
+            self.fd = -1  # it stays the caller's
+            raise
         self.begin()
 
     cdef int begin(self) except -1:
@@ -227,7 +239,7 @@ cdef class SocketDriver(DirectDriver):
         self.fd = -1
 
     def __dealloc__(self):
-        if self.fd >= 0:
+        if self.fd >= 0 and not self.sock_made:
             close_fd(self.fd)  # its loop ended before it
 
     @property
@@ -522,6 +534,7 @@ cdef class SocketDriver(DirectDriver):
         if name == "socket":
             if self.sock is None and self.fd >= 0:
                 self.sock = socket.socket(fileno=self.fd)
+                self.sock_made = True  # and closes it, unless close() does
             return default if self.sock is None else self.sock
         return default
 

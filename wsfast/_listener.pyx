@@ -7,6 +7,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.errno cimport errno as last_error
 from libc.stdint cimport uint8_t
+from posix.unistd cimport close as close_fd
 
 from ._engine cimport ADDRESS_SIZE, Engine
 
@@ -82,7 +83,12 @@ cdef class Listener:
             # Asked later, the system may have forgotten it.
             peer = PyBytes_FromStringAndSize(<char*> address, size)
             make = SocketDriver if self.tls is None else self.tls
-            make(self.engine, fd, self.make_target(), self.write_limit, peer)
+            try:
+                make(self.engine, fd, self.make_target(), self.write_limit, peer)
+            except BaseException:
+                if not self.engine.has(fd):
+                    close_fd(fd)
+                raise
 
     def _back_off(self, number):
         """There are no file descriptors: try again when some may have been closed."""

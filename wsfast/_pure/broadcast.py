@@ -22,7 +22,11 @@ class Round:
         self.over = True
         holding, self.holding = self.holding, []
         for connection in holding:
-            connection._scheduled_flush()
+            try:
+                connection._scheduled_flush()
+            except Exception as error:
+                # What it should have sent is gone, but for this connection only.
+                connection.abort(error)
 
 
 def send_to_all(connections: tuple[Any, ...], frame: bytes, size: int, wait: bool) -> list[Any]:
