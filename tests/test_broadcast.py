@@ -173,6 +173,31 @@ async def test_waiting_for_the_slow_ends_when_they_are_lost():
             assert await waiting is None
 
 
+async def test_waiting_for_the_slow_does_not_wait_for_those_that_get_nothing():
+    async with audience(2, max_write_buffer=None) as (peers, connections):
+        for peer, ws in zip(peers, connections, strict=True):
+            await block(peer, ws)
+        connections[0].close()
+        connections[1].send("a", fin=False)
+        async with asyncio.timeout(PATIENCE / 2):
+            await wsfast.broadcast(connections, "x", slow="wait")
+        for ws in connections:
+            ws.terminate()
+
+
+async def test_on_another_thread_it_acts_when_the_loop_awaits_it():
+    loop = asyncio.get_running_loop()
+    async with audience(2) as (peers, connections):
+
+        def work():
+            wsfast.broadcast(connections, "nobody awaits this")
+            waiting = asyncio.run_coroutine_threadsafe(wsfast.broadcast(connections, "x"), loop)
+            waiting.result(PATIENCE)
+
+        await asyncio.to_thread(work)
+        assert [(await peer.frame()).payload for peer in peers] == [b"x", b"x"]
+
+
 # --- In the middle of a message ---------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import pytest
 from frames import CLOSE, PING, PONG, TEXT, ZERO, Frame, close, frame, wire
 from twins import BACKENDS, make_connection
 
-from wsfast.exceptions import ConnectionClosed, WriteBufferFull
+from wsfast.exceptions import ConnectionClosed, ProtocolError, WriteBufferFull
 from wsfast.frames import State
 
 
@@ -281,3 +281,25 @@ def test_writable_of_a_connection_that_is_not_blocked_does_nothing(backend):
     connection.writable()
     connection.loop.run_until_idle()
     assert connection.driver.calls == []
+
+
+async def test_a_receiver_is_told_when_a_sender_ends_the_connection_that_it_waited_for(backend):
+    connection = make_connection(backend, loop=asyncio.get_running_loop())
+    connection.driver.waiting = 10**6
+
+    async def send():
+        await connection.send("too much")
+        connection.fail(ProtocolError("the sender has enough"))
+
+    receiving = asyncio.create_task(consume(connection))
+    sending = asyncio.create_task(send())
+    await asyncio.sleep(0)
+    connection.driver.waiting = 0
+    asyncio.get_running_loop().call_soon(connection.writable)
+    await sending
+    await asyncio.wait_for(receiving, 10)
+
+
+async def consume(connection):
+    with pytest.raises(ConnectionClosed):
+        await connection.recv()

@@ -677,3 +677,29 @@ def test_it_is_told_whom_a_broadcast_was_not_sent_to(backend):
     assert backend.broadcast.send_to_all(connections, data, 3, True) == left_out[:3]
     others[1].loop.run_until_idle()
     assert [bool(connection.driver.writes) for connection in connections] == [0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_connection_that_fails_at_the_end_of_a_round_does_not_concern_the_others(backend, error):
+    loop = FakeLoop()
+    connections = tuple(make_connection(backend, loop=loop) for _ in range(3))
+
+    def fail(connection, buffers):
+        raise error
+
+    for number in range(2):
+        backend.broadcast.send_to_all(connections, frame(TEXT, str(number)), 1, False)
+    connections[0].driver.write = fail
+    if error is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_pending()
+        loop.run_until_idle()
+    else:
+        loop.run_until_idle()
+        assert connections[0].driver.names()[-1] == "abort"
+    for connection in connections[1:]:
+        assert [item.payload for item in connection.driver.frames] == [b"0", b"1"]
+        connection.send("x")
+        connection.send("y")
+        loop.run_until_idle()
+        assert [item.payload for item in connection.driver.frames][2:] == [b"x", b"y"]

@@ -573,3 +573,22 @@ async def test_plain_and_encrypted_servers_go_side_by_side(identity, ca):
             round_trip(uri_of(encrypted), ca=ca),
             round_trip(uri_of(plain)),
         )
+
+
+async def test_broadcasts_of_one_pass_come_in_order_through_tls(identity, ca):
+    handler = Accepted()
+    async with (
+        serve(handler, **identity) as server,
+        wsfast.connect(uri_of(server), ca=ca) as first,
+        wsfast.connect(uri_of(server), ca=ca) as second,
+    ):
+        connections = [await handler.get(), await handler.get()]
+        texts = [f"{number} " * 500 for number in range(20)]
+        for text in texts:
+            wsfast.broadcast(connections, text)
+        for ws in connections:
+            ws.send("behind them")
+        async with asyncio.timeout(PATIENCE):
+            for client in (first, second):
+                received = [await client.recv() for _ in range(len(texts) + 1)]
+                assert received == [*texts, "behind them"]

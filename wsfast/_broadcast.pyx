@@ -27,13 +27,17 @@ cdef class Round:
         self.over = True
         holding = self.holding
         self.holding = None
-        for connection in holding:
+        for i, connection in enumerate(holding):
             connection.flush_scheduled = False
             try:
                 connection.flush()
             except Exception as error:
                 # What it should have sent is gone, but for this connection only.
                 connection.abort_with(error)
+            except BaseException:
+                self.holding = holding[i + 1 :]
+                connection.loop.call_soon(self.end)
+                raise
 
 
 def send_to_all(tuple connections, bytes frame, uint64_t size, bint wait):

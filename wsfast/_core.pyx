@@ -172,6 +172,8 @@ cdef class Connection(Protocol):
             finally:
                 self.dispatching = nested
                 self.flush()
+        if self.discarding:  # who was woken ended it
+            self.tell_receiver()
         if not self.blocked:  # again, by the pong or by who was woken
             self.go_on(WRITES_BLOCKED)
 

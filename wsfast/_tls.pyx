@@ -219,6 +219,10 @@ cdef class TlsDriver(SocketDriver):
             self.put_encrypted()
         return self.backlog_size
 
+    def write(self, connection, buffers):
+        cdef bytes data = b"".join(buffers)
+        return self.send(<const uint8_t*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
+
     cdef int end_stream(self) except -1:
         """Send the end of the stream, and a close_notify in front of it."""
         self.shutting = False

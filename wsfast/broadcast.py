@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._backend import encode_frame, send_to_all
-from .awaitables import Completion, Operation
-from .frames import CloseCode, Opcode
+from .awaitables import Completion, Deferred, Operation
+from .frames import CloseCode, Opcode, State
 
 if TYPE_CHECKING:
     from .connection import WebSocket
@@ -27,10 +28,10 @@ def broadcast(
 
     The frame is made once. A connection that is in the middle of a message gets this one behind
     it; but between fragments that are sent by hand, with ``fin=False``, it cannot be sent: it is
-    dropped for that connection.
+    dropped for that connection. On another thread it acts when the loop awaits it, as `send`.
 
     Args:
-        connections: as `WebSocketServer.connections`.
+        connections: as `WebSocketServer.connections`; all of one event loop.
         data: str is sent as text, anything bytes-like as binary.
         slow: what to do for a connection with more than ``write_limit`` bytes to write: "drop" the
             message, "close" the connection with 1013, or "wait": send, and awaiting the result
@@ -49,10 +50,13 @@ def broadcast(
             opcode, payload = Opcode.BINARY, memoryview(data).tobytes()
         except TypeError:
             raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}") from None
+    connections = tuple(connections)
+    if connections and connections[0]._thread != threading.get_ident():
+        return Deferred(broadcast, connections, data, slow=slow)
     frame = encode_frame(opcode, payload)
     waits: list[Any] = []
-    connections = tuple(connections)
-    for websocket in send_to_all(connections, frame, len(payload), slow == "wait"):
+    left_out = send_to_all(connections, frame, len(payload), slow == "wait")
+    for websocket in left_out:
         if websocket.is_blocked and slow == "close":
             websocket.close(CloseCode.TRY_AGAIN_LATER, "too slow")
         elif (websocket.is_blocked and slow == "drop") or (
@@ -62,7 +66,11 @@ def broadcast(
         else:
             waits.append(websocket.send(data))
     if slow == "wait":
-        waits += [websocket.drain() for websocket in connections if websocket.is_blocked]
+        waits += [
+            websocket.drain()
+            for websocket in set(connections).difference(left_out)
+            if websocket.is_blocked and websocket.state is State.OPEN
+        ]
     return Completion(lambda: wait_for_all(waits))
 
 

@@ -70,7 +70,8 @@ class connect:
         host, port: to connect to instead of those of the address.
         local_address: (host, port) to connect from.
         protocol_version: 13 or 8.
-        generate_mask: returns the 4 bytes of the next masking key.
+        generate_mask: returns the 4 bytes of the next masking key; it must not use the
+            connection.
         logger: instead of the logger ``wsfast.client``.
         driver: "epoll" or "asyncio"; by default "epoll" where it is to be had.
         options: the limits and timeouts, see `Options`.

@@ -21,12 +21,16 @@ class Round:
     def end(self) -> None:
         self.over = True
         holding, self.holding = self.holding, []
-        for connection in holding:
+        for i, connection in enumerate(holding):
             try:
                 connection._scheduled_flush()
             except Exception as error:
                 # What it should have sent is gone, but for this connection only.
                 connection.abort(error)
+            except BaseException:
+                self.holding = holding[i + 1 :]
+                connection.loop.call_soon(self.end)
+                raise
 
 
 def send_to_all(connections: tuple[Any, ...], frame: bytes, size: int, wait: bool) -> list[Any]:

@@ -221,6 +221,8 @@ class Connection(Protocol):
         finally:
             self._dispatching = nested
             self._flush()
+        if self._discarding:  # who was woken ended it
+            self._tell_receiver()
         if not self._blocked:  # again, by the pong or by who was woken
             self._go_on(WRITES_BLOCKED)
 
