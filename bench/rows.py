@@ -164,7 +164,9 @@ GROUPS = [
         "given-back",
         "Memory after a burst",
         "What the server has kept of its memory when 100 connections have echoed messages of "
-        "1 MiB and are idle again.",
+        "1 MiB and are idle again. With coroutines it is the last message of each, which is in the "
+        "variable of its loop until the next one comes; with `del message` behind `await "
+        "ws.send(message)` it is as with listeners.",
         ("kept",),
     ),
     Group(
