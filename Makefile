@@ -22,7 +22,7 @@ help: ## list the targets
 
 build: $(BUILT) ## make .venv and compile the extension modules
 
-$(BUILT): pyproject.toml setup.py tools/build.sh $(PYX) $(wildcard wsfast/*.pxd)
+$(BUILT): pyproject.toml setup.py tools/build.sh $(PYX) $(wildcard wsfast/*.px[di])
 	@sh tools/build.sh $(VENV) $(PYTHON) $@
 
 $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: pyproject.toml | $(BUILT)
@@ -37,7 +37,7 @@ test: $(BUILT) $(VENV)/.test ## run the tests on each backend
 
 lint: $(BUILT) $(VENV)/.lint ## ruff, cython-lint, codespell
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
-	@PATH=$(BIN):$$PATH cython-lint $(PYX) $(wildcard wsfast/*.pxd)
+	@PATH=$(BIN):$$PATH cython-lint $(PYX) $(wildcard wsfast/*.px[di])
 	@$(BIN)/codespell
 
 format: $(BUILT) $(VENV)/.lint ## rewrite the sources with ruff

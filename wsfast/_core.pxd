@@ -23,6 +23,13 @@ cdef class DirectDriver:
     ) except -1
 
 
+# What a Receive takes.
+cdef enum:
+    MESSAGE
+    FRAGMENT
+    BATCH
+
+
 cdef class Receive(Waiter):
     cdef Connection connection
     cdef object decode

@@ -29,7 +29,6 @@ from .awaitables import Deferred, Failed
 from .exceptions import (
     ConcurrencyError,
     ConnectionClosed,
-    ConnectionClosedOK,
     NetworkError,
     ProtocolError,
     WriteBufferFull,
@@ -62,12 +61,6 @@ cdef enum:
 cdef enum:
     TURN_MESSAGES = 256
     TURN_BYTES = 1048576
-
-# What a Receive takes.
-cdef enum:
-    MESSAGE
-    FRAGMENT
-    BATCH
 
 # Sends that follow each other within this time, in seconds, leave together.
 cdef double CORK_WINDOW = 100e-6
@@ -664,90 +657,5 @@ cdef class Cork:
         self.connection.flush()
 
 
-cdef class Receive(Waiter):
-    cdef int begin(self) except -1:
-        if self.connection.receiver is not None:
-            raise ConcurrencyError(
-                "cannot call recv while another coroutine is already running recv"
-            )
-        if self.connection.message_listener is not None:
-            raise ConcurrencyError("cannot call recv while a message listener is attached")
-        return 0
-
-    cdef object poll(self):
-        cdef Connection connection = self.connection
-        if connection.queue.count:
-            if self.unit == FRAGMENT:
-                result = connection.queue.take_fragment()
-            else:
-                result = connection.queue.take_message()
-            if result is not None:
-                if self.unit == BATCH:
-                    result = [result]
-                    while (message := connection.queue.take_message()) is not None:
-                        result.append(message)
-                connection.taken()
-                if self.decode is not None:
-                    result = convert(result, self.decode)
-                return result
-        if connection.discarding:
-            error = connection.closed_error()
-            if self.iterating and isinstance(error, ConnectionClosedOK):
-                raise StopAsyncIteration
-            raise error
-        connection.receiver = self
-        # Of a message that comes in fragments there may be more than the queue takes.
-        if connection.stopped & QUEUE_FULL:
-            connection.go_on(QUEUE_FULL)
-        return self
-
-    cdef int forget(self) except -1:
-        if self.connection.receiver is self:
-            self.connection.receiver = None
-        return 0
-
-
-cdef class Drain(Waiter):
-    cdef object poll(self):
-        cdef Connection connection = self.connection
-        if connection.ready_state == CLOSED:
-            raise connection.closed_error()
-        if not connection.blocked:
-            return None
-        if connection.drains is None:
-            connection.drains = []
-        if self not in connection.drains:
-            connection.drains.append(self)
-        return self
-
-    cdef int forget(self) except -1:
-        cdef list drains = self.connection.drains
-        if drains is not None and self in drains:
-            drains.remove(self)
-        return 0
-
-
-cdef Receive new_receive(Connection connection, object decode, bint iterating, int unit):
-    cdef Receive receive = Receive.__new__(Receive)
-    receive.connection = connection
-    receive.loop = connection.loop
-    receive.decode = decode
-    receive.iterating = iterating
-    receive.unit = unit
-    return receive
-
-
-cdef Drain new_drain(Connection connection):
-    cdef Drain drain = Drain.__new__(Drain)
-    drain.connection = connection
-    drain.loop = connection.loop
-    return drain
-
-
-cdef object convert(object message, object decode):
-    """The message, or each of a batch, as str or as bytes, as asked for."""
-    if type(message) is list:
-        return [convert(item, decode) for item in message]
-    if decode:
-        return message if isinstance(message, str) else message.decode()
-    return message.encode() if isinstance(message, str) else message
+# Of this module, because they and a connection have each other: what a task waits for.
+include "_waiting.pxi"
