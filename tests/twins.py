@@ -23,7 +23,9 @@ class Backend(NamedTuple):
 
     name: str
     mask: Any
+    frame: Any
     parser: Any
+    deflate: Any
     protocol: Any
     queue: Any
     waiter: Any

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 __all__ = [
     "BACKEND",
     "Connection",
+    "Deflate",
     "FrameReader",
     "Protocol",
     "apply_mask",
     "apply_mask_in_place",
+    "compress_alone",
     "encode_frame",
     "masking_key",
     "send_to_all",
@@ -30,8 +32,10 @@ PURE = os.environ.get("WSFAST_PURE", "") not in ("", "0")
 if TYPE_CHECKING:
     from ._broadcast import send_to_all
     from ._core import Connection
+    from ._deflate import Deflate, compress_alone
+    from ._frame import encode_frame
     from ._mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
-    from ._parser import FrameReader, encode_frame
+    from ._parser import FrameReader
     from ._protocol import Protocol
 
     BACKEND: str
@@ -41,14 +45,18 @@ else:
             raise ImportError("WSFAST_PURE is set")
         from ._broadcast import send_to_all
         from ._core import Connection
+        from ._deflate import Deflate, compress_alone
+        from ._frame import encode_frame
         from ._mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
-        from ._parser import FrameReader, encode_frame
+        from ._parser import FrameReader
         from ._protocol import Protocol
     except ImportError:
         from ._pure.broadcast import send_to_all
         from ._pure.core import Connection
+        from ._pure.deflate import Deflate, compress_alone
+        from ._pure.frame import encode_frame
         from ._pure.mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
-        from ._pure.parser import FrameReader, encode_frame
+        from ._pure.parser import FrameReader
         from ._pure.protocol import Protocol
 
         BACKEND = "pure"

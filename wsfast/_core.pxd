@@ -81,7 +81,8 @@ cdef class Connection(Protocol):
 
     cdef int turn(self, const uint8_t* data, size_t size, bint outside_tasks) except -1
     cdef int filled(self, size_t size, bint outside_tasks) except -1
-    cdef bint has_rest(self) noexcept
+    cdef bint has_rest(self) except -1
+    cdef bint is_processing(self) except -1
     cdef int schedule_turn(self) except -1
     cdef int take_eof(self) except -1
     cdef int update_reading(self) except -1

@@ -19,12 +19,13 @@ from libc.string cimport memcpy
 from ._clock cimport monotonic_seconds
 from ._held cimport Held, make_room, release, take
 from ._mask cimport xor_copy
-from ._parser cimport CONT, MAX_HEADER, PONG, TEXT, write_header
-from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, Protocol, make_key
+from ._frame cimport CONT, MAX_HEADER, PONG, TEXT, write_header
+from ._protocol cimport CLOSED, COPY_LIMIT, EXTENSIONS_BUSY, OPEN, Protocol, make_key
 from ._queue cimport MessageQueue
 from ._waiter cimport Waiter, no_task_runs
 
 from ._waiter import SENT
+from . import offload
 from .awaitables import Deferred, Failed
 from .exceptions import (
     ConcurrencyError,
@@ -50,7 +51,7 @@ cdef extern from "Python.h":
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
-# Why reading is stopped.
+# Why reading is stopped. Another reason is in _protocol.pxd.
 cdef enum:
     BY_USER = 1
     QUEUE_FULL = 2
@@ -61,6 +62,8 @@ cdef enum:
 cdef enum:
     TURN_MESSAGES = 256
     TURN_BYTES = 1048576
+
+cdef Py_ssize_t LARGE = offload.LARGE
 
 # Sends that follow each other within this time, in seconds, leave together.
 cdef double CORK_WINDOW = 100e-6
@@ -118,8 +121,12 @@ cdef class Connection(Protocol):
     def listener_failed(self, error):
         pass
 
-    def send_other(self, data, binary, fin):
+    def send_other(self, data, binary, fin, compress):
         raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
+
+    def send_large(self, data, binary):
+        self.send_message(data, binary, True, True)
+        return self.drain()
 
     def send_failed(self, error):
         pass
@@ -141,7 +148,7 @@ cdef class Connection(Protocol):
 
     def eof(self):
         self.eof_received = True
-        if self.has_rest():
+        if self.has_rest() or self.is_processing():
             return True
         self.take_eof()
         return False
@@ -247,11 +254,22 @@ cdef class Connection(Protocol):
             return self.turn(NULL, 0, outside_tasks)
         return 0
 
-    cdef bint has_rest(self) noexcept:
+    cdef bint has_rest(self) except -1:
         """Whether there is input that reading stopped before."""
         return not self.discarding and (
-            self.reader.position != self.reader.end or self.postponed is not None
+            self.reader.position != self.reader.end
+            or self.postponed is not None
+            or (self.stacked and self.negotiated.ready)
         )
+
+    cdef bint is_processing(self) except -1:
+        """Whether extensions have messages that came."""
+        return self.stacked and not self.discarding and self.negotiated.incoming
+
+    def on_processed(self):
+        self.stopped &= ~EXTENSIONS_BUSY
+        if not self.dispatching and self.ready_state != CLOSED:
+            self.schedule_turn()
 
     cdef int schedule_turn(self) except -1:
         self.stopped |= TURN_OVER
@@ -264,7 +282,12 @@ cdef class Connection(Protocol):
         self.turn_scheduled = False
         self.stopped &= ~TURN_OVER
         self.turn(NULL, 0, no_task_runs(self.loop))
-        if self.eof_received and self.ready_state != CLOSED and not self.has_rest():
+        if (
+            self.eof_received
+            and self.ready_state != CLOSED
+            and not self.has_rest()
+            and not self.is_processing()
+        ):
             self.take_eof()
 
     cdef int take_eof(self) except -1:
@@ -302,7 +325,12 @@ cdef class Connection(Protocol):
 
     cdef bint settled(self) except -1:
         """Wake the receiver before a close frame or an error is acted on."""
-        if not self.queue.count or self.is_lost:
+        if self.is_lost:
+            return True
+        if self.is_processing():
+            self.stopped |= EXTENSIONS_BUSY
+            return False
+        if not self.queue.count:
             return True
         if self.receiver is not None and not self.receiver.wake(self.outside_tasks):
             # The receiver runs in the next pass of the loop, and we go on behind it.
@@ -439,18 +467,29 @@ cdef class Connection(Protocol):
         if PyThread_get_thread_ident() != self.thread:
             return Deferred(self.send, data, binary=binary, compress=compress, fin=fin)
         if not isinstance(data, (str, bytes, bytearray, memoryview)):
-            return self.send_other(data, binary, bool(fin))
+            return self.send_other(data, binary, bool(fin), bool(compress))
         if self.outbox is not None:
-            return self.outbox.put(data, binary, bool(fin))
+            return self.outbox.put(data, binary, bool(fin), bool(compress))
+        if (
+            self.reader.deflate is not None
+            and len(data) >= LARGE
+            and compress
+            and fin
+            and not self.sending
+            and self.ready_state == OPEN
+        ):
+            return self.send_large(data, binary)
         if self.ready_state == OPEN and not self.sending:
-            self.send_message(data, binary, fin)
+            self.send_message(data, binary, fin, compress)
         else:
             try:
-                self.send_message(data, binary, fin)
+                self.send_message(data, binary, fin, compress)
             except ConnectionClosed:
                 return Failed(self, self.closed_error)
             except ConcurrencyError as error:
                 return Failed(self, error)
+        if self.stacked:
+            return self.negotiated.sent()
         if self.blocked:
             return new_drain(self)
         return SENT
@@ -467,7 +506,7 @@ cdef class Connection(Protocol):
         return new_drain(self) if self.blocked else SENT
 
     cdef int emit(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1:
         """Send a frame at once, or hold it with what follows in the same breath (DESIGN: cork)."""
         cdef uint32_t key = 0
@@ -480,7 +519,7 @@ cdef class Connection(Protocol):
         cdef bint hold = self.should_hold(now)
         cdef bint large = size > COPY_LIMIT and not self.client and not self.cork_depth
         cdef uint8_t* target = self.reserve(MAX_HEADER if large else size + MAX_HEADER)
-        cdef size_t header_size = write_header(target, opcode, size, fin, 0, self.client)
+        cdef size_t header_size = write_header(target, opcode, size, fin, rsv, self.client)
         if large:
             # The payload leaves from where it is, behind what is held.
             self.held.size += header_size

@@ -2,19 +2,8 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from ._deflate cimport Deflate
 from ._mask cimport Utf8State
-
-
-cdef enum:
-    CONT = 0
-    TEXT = 1
-    BINARY = 2
-    CLOSE = 8
-    PING = 9
-    PONG = 10
-
-cdef enum:
-    MAX_HEADER = 14
 
 
 # Without the garbage collector's header: what it has for a moment cannot refer to it.
@@ -24,6 +13,8 @@ cdef class FrameReader:
     cdef public bint fragments
     # Of what advance() handed out last.
     cdef object data
+    # The contexts for messages with RSV1, if permessage-deflate is in use.
+    cdef Deflate deflate
     # For the connection's statistics.
     cdef readonly uint64_t frames_read
     cdef readonly uint64_t fragments_read
@@ -64,6 +55,10 @@ cdef class FrameReader:
     cdef uint8_t message_opcode
     cdef uint8_t handed_out
     cdef uint8_t is_ascii
+    cdef uint8_t allowed_rsv
+    cdef uint8_t as_they_are  # messages are handed out as bytes, for extensions
+    cdef uint8_t rsv  # of the message
+    cdef uint8_t encoded  # the message's payload is not yet its data
 
     cdef void lend(self, const uint8_t* data, size_t size) noexcept
     cdef int retain(self) except -1
@@ -76,6 +71,7 @@ cdef class FrameReader:
     cdef int read_info(self, uint8_t first, uint8_t second) except -1
     cdef int check_info(self, uint8_t first) except -1
     cdef int check_length(self) except -1
+    cdef uint64_t max_payload(self) noexcept
     cdef int refuse_size(self) except -1
     cdef bint read_control(self) except -1
     cdef bint read_data(self) except -1
@@ -89,10 +85,6 @@ cdef class FrameReader:
     cdef int leave_ascii(self, size_t n) except -1
     cdef void drop_buffer(self) noexcept
     cdef int deliver(self) except -1
+    cdef object take_encoded(self)
     cdef object take_text(self)
     cdef object take_buffer(self)
-
-
-cdef size_t write_header(
-    uint8_t* target, int opcode, uint64_t length, bint fin, int rsv, bint masked
-) noexcept nogil

@@ -1,9 +1,10 @@
-"""Reading and writing frames, compiled. The pure twin is `_pure/parser.py`."""
+"""Reading frames, compiled. The pure twin is `_pure/parser.py`."""
 
 from typing import final
 
 from typing_extensions import Buffer
 
+from ._deflate import Deflate
 from .frames import Close
 
 STATES: tuple[str, ...]
@@ -50,6 +51,19 @@ class FrameReader:
                 TooManyFragments). Its ``close_code`` is what to tell the peer.
         """
 
+    def allow(self, rsv: int, deflate: Deflate | None) -> None:
+        """Accept reserved bits on the first frames of messages, as extensions define them.
+
+        Args:
+            rsv: the bits as a number; RSV1 is 4.
+            deflate: decompresses messages with RSV1. None: all messages are handed out as they
+                came, text also as bytes, and never in fragments.
+        """
+
+    @property
+    def message_rsv(self) -> int:
+        """The reserved bits of the last message."""
+
     @property
     def state(self) -> str:
         """Where the reader is: one of `STATES`."""
@@ -68,17 +82,4 @@ class FrameReader:
 
     @property
     def bytes_read(self) -> int:
-        """How many bytes of data payload their headers announced."""
-
-def encode_frame(
-    opcode: int, data: Buffer, fin: bool = True, rsv: int = 0, key: bytes | None = None
-) -> bytes:
-    """The bytes of a frame (RFC 6455 section 5.2).
-
-    Args:
-        opcode: 0 to 15.
-        data: the payload.
-        fin: whether this is the message's last frame.
-        rsv: the three reserved bits as a number; RSV1 is 4.
-        key: the masking key, which clients must use and servers must not.
-    """
+        """How many bytes of messages came, decompressed; the payloads as announced where not."""

@@ -1,4 +1,4 @@
-# Frames in and out (RFC 6455 section 5.2). The pure twin is _pure/parser.py; the documentation is
+# Frames on their way in (RFC 6455 section 5.2). The pure twin is _pure/parser.py; the documentation is
 # in _parser.pyi.
 #
 # Rules of this file:
@@ -27,7 +27,8 @@ from cpython.ref cimport Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memcpy
 
-from ._mask cimport read_key, rotate_key, utf8_feed, xor_copy, xor_copy_is_ascii, xor_in_place
+from ._frame cimport BINARY, CLOSE, CONT, PONG, TEXT
+from ._mask cimport rotate_key, utf8_feed, xor_copy, xor_copy_is_ascii, xor_in_place
 
 from .exceptions import PayloadTooBig, ProtocolError, TooManyFragments, wire_error
 from .frames import Close, is_close_code
@@ -57,6 +58,9 @@ STATES = ("info", "length", "masking key", "payload", "close", "deliver", "finis
 
 cdef uint64_t UNLIMITED = 0x7FFFFFFFFFFFFFFF
 
+# What a sender leaves out at the end of a compressed message (RFC 7692 section 7.2.1).
+cdef const char* TAIL = b"\x00\x00\xff\xff"
+
 
 cdef uint64_t limit(value):
     return UNLIMITED if value is None else value
@@ -83,6 +87,15 @@ cdef class FrameReader:
 
     def __dealloc__(self):
         Py_XDECREF(self.buffer)
+
+    def allow(self, uint8_t rsv, Deflate deflate):
+        self.allowed_rsv = rsv
+        self.deflate = deflate
+        self.as_they_are = deflate is None
+
+    @property
+    def message_rsv(self):
+        return self.rsv
 
     @property
     def state(self):
@@ -168,9 +181,13 @@ cdef class FrameReader:
             or self.header_size
             or self.message_opcode
             or self.fragments
+            or self.as_they_are
         ):
             return False
         opcode = octets[0] ^ 0x80
+        self.encoded = self.deflate is not None and opcode & 0x40
+        if self.encoded:
+            opcode ^= 0x40
         if opcode != TEXT and opcode != BINARY:
             return False
         # With the wrong mask bit the length is too large.
@@ -195,11 +212,15 @@ cdef class FrameReader:
         self.position = octets + start
         self.remaining = length
         self.frames_read += 1
-        self.bytes_read += length
         self.opcode = opcode
         self.fin = True
         self.message_opcode = opcode
-        self.data = self.take_text() if opcode == TEXT else self.take_buffer()
+        if self.encoded:
+            self.frame_fin = True
+            self.data = self.take_encoded()
+        else:
+            self.bytes_read += length
+            self.data = self.take_text() if opcode == TEXT else self.take_buffer()
         self.message_opcode = 0
         return True
 
@@ -243,9 +264,14 @@ cdef class FrameReader:
                     return True
                 if not self.read_data():
                     break
-                if self.message_opcode == TEXT and self.frame_fin and self.utf8.missing:
+                if (
+                    self.message_opcode == TEXT
+                    and self.frame_fin
+                    and self.utf8.missing
+                    and not self.encoded
+                ):
                     raise wire_error("WS_ERR_INVALID_UTF8")
-                if self.frame_fin or self.fragments:
+                if self.frame_fin or self.fragments and not self.as_they_are:
                     self.deliver()
                     self.current = DELIVER
                     return True
@@ -299,6 +325,9 @@ cdef class FrameReader:
             or self.masked == self.client
         ):
             self.check_info(first)
+        if CONT < opcode < CLOSE:
+            self.rsv = first >> 4 & 7
+            self.encoded = self.rsv != 0 or self.as_they_are
         if self.length_7 < 126:
             self.length = self.length_7
             self.check_length()
@@ -309,9 +338,11 @@ cdef class FrameReader:
     cdef int check_info(self, uint8_t first) except -1:
         """Refuse what is wrong with a frame that is not simply one of data."""
         cdef int opcode = self.frame_opcode
-        if first & 0x30:
+        # They are of the message, and on its first frame (RFC 7692 section 6).
+        cdef uint8_t refused = first & ~(self.allowed_rsv << 4 if CONT < opcode < CLOSE else 0)
+        if refused & 0x30:
             raise wire_error("WS_ERR_UNEXPECTED_RSV_2_3")
-        if first & 0x40:
+        if refused & 0x40:
             raise wire_error("WS_ERR_UNEXPECTED_RSV_1")
         if opcode > PONG or BINARY < opcode < CLOSE:
             raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
@@ -334,7 +365,7 @@ cdef class FrameReader:
         if self.frame_opcode < CLOSE:
             if (
                 self.length > self.max_frame_size
-                or self.length > self.max_size - self.message_size
+                or self.length > self.max_payload() - self.message_size
                 or self.message_fragments >= self.max_fragments
             ):
                 self.refuse_size()
@@ -342,7 +373,8 @@ cdef class FrameReader:
                 self.message_opcode = self.frame_opcode
             self.message_fragments += 1
             self.message_size += self.length
-            self.bytes_read += self.length
+            if not self.encoded or self.as_they_are:
+                self.bytes_read += self.length
             if self.frame_opcode == CONT or not self.frame_fin:
                 self.fragments_read += 1
         self.key = 0
@@ -353,10 +385,16 @@ cdef class FrameReader:
             self.current = CLOSE_PAYLOAD if self.frame_opcode == CLOSE else PAYLOAD
         return 0
 
+    cdef inline uint64_t max_payload(self) noexcept:
+        """What the frames of a message may have: deflate makes a bit more of what is random."""
+        if self.encoded and self.deflate is not None:
+            return self.max_size + (self.max_size >> 3) + 64
+        return self.max_size
+
     cdef int refuse_size(self) except -1:
         if self.length > self.max_frame_size:
             raise PayloadTooBig(self.length, self.max_frame_size)
-        if self.length > self.max_size - self.message_size:
+        if self.length > self.max_payload() - self.message_size:
             raise PayloadTooBig(
                 (<object> self.message_size) + self.length,
                 self.max_size,
@@ -427,6 +465,7 @@ cdef class FrameReader:
         if (
             self.message_opcode == TEXT
             and not self.is_ascii
+            and not self.encoded
             and not utf8_feed(&self.utf8, self.room_start(), n)
         ):
             raise wire_error("WS_ERR_INVALID_UTF8")
@@ -494,7 +533,10 @@ cdef class FrameReader:
     cdef int resize_buffer(self, size_t size) except -1:
         if self.buffer is NULL:
             self.is_ascii = (
-                self.message_opcode == TEXT and not self.fragments and not self.handed_out
+                self.message_opcode == TEXT
+                and not self.fragments
+                and not self.handed_out
+                and not self.encoded
             )
             self.buffer = new_text(size, 127) if self.is_ascii else new_bytes(NULL, size)
         elif self.is_ascii:
@@ -523,7 +565,9 @@ cdef class FrameReader:
         """Hand out the message, or in fragment mode what came of it since the last time."""
         self.opcode = CONT if self.handed_out else self.message_opcode
         self.fin = self.frame_fin
-        if self.message_opcode == TEXT and not self.fragments and not self.handed_out:
+        if self.encoded:
+            self.data = self.take_encoded()
+        elif self.message_opcode == TEXT and not self.fragments and not self.handed_out:
             self.data = self.take_text()
         else:
             self.data = self.take_buffer()
@@ -533,6 +577,43 @@ cdef class FrameReader:
             self.message_size = 0
             self.message_fragments = 0
         return 0
+
+    cdef object take_encoded(self):
+        """The data of a payload that an extension encoded; for Python's as it came."""
+        cdef bytes data
+        cdef Py_ssize_t size
+        cdef size_t n = self.remaining
+        if self.as_they_are:
+            return self.take_buffer()
+        if n:
+            data = PyBytes_FromStringAndSize(NULL, n + (4 if self.frame_fin else 0))
+            xor_copy(<uint8_t*> PyBytes_AS_STRING(data), self.position, n, self.key)
+            self.position += n
+            self.remaining = 0
+            if self.frame_fin:
+                memcpy(PyBytes_AS_STRING(data) + n, TAIL, 4)
+        else:
+            n = self.stored
+            if self.frame_fin:
+                self.resize_buffer(n + 4)
+                memcpy(bytes_data(self.buffer) + n, TAIL, 4)
+                self.stored = n + 4
+            data = self.take_buffer()
+        data = self.deflate.inflate(data, self.max_size, self.frame_fin)
+        size = PyBytes_GET_SIZE(data)
+        self.bytes_read += size
+        if self.message_opcode != TEXT:
+            return data
+        if self.fragments or self.handed_out or not self.frame_fin:
+            if size and not utf8_feed(&self.utf8, <uint8_t*> PyBytes_AS_STRING(data), size):
+                raise wire_error("WS_ERR_INVALID_UTF8")
+            if self.frame_fin and self.utf8.missing:
+                raise wire_error("WS_ERR_INVALID_UTF8")
+            return data
+        try:
+            return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(data), size, NULL)
+        except UnicodeDecodeError:
+            raise wire_error("WS_ERR_INVALID_UTF8") from None
 
     cdef object take_text(self):
         """The text that came in pieces, or a whole message straight from the input."""
@@ -575,7 +656,7 @@ cdef class FrameReader:
             xor_copy(target, self.position, n, self.key)
             self.position += n
             self.remaining = 0
-            if self.message_opcode == TEXT:
+            if self.message_opcode == TEXT and not self.encoded:
                 if not utf8_feed(&self.utf8, target, n) or self.utf8.missing:
                     raise wire_error("WS_ERR_INVALID_UTF8")
             return data
@@ -602,54 +683,3 @@ cdef object parse_close(bytes payload):
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError:
         raise wire_error("WS_ERR_INVALID_UTF8") from None
-
-
-cdef size_t write_header(
-    uint8_t* target, int opcode, uint64_t length, bint fin, int rsv, bint masked
-) noexcept nogil:
-    """Write a frame's header without its key; target has room for 10 bytes. Returns the size."""
-    cdef int i
-    cdef uint8_t mask_bit = 0x80 if masked else 0
-    target[0] = <uint8_t> ((0x80 if fin else 0) | rsv << 4 | opcode)
-    if length < 126:
-        target[1] = mask_bit | <uint8_t> length
-        return 2
-    if length < 65536:
-        target[1] = mask_bit | 126
-        target[2] = <uint8_t> (length >> 8)
-        target[3] = <uint8_t> length
-        return 4
-    target[1] = mask_bit | 127
-    for i in range(8):
-        target[2 + i] = <uint8_t> (length >> (56 - 8 * i))
-    return 10
-
-
-def encode_frame(int opcode, data, bint fin=True, int rsv=0, key=None):
-    cdef Py_buffer view
-    cdef uint8_t header[MAX_HEADER]
-    cdef size_t size
-    cdef uint32_t number = 0
-    cdef uint8_t* target
-    if not 0 <= opcode <= 15:
-        raise ValueError(f"opcode must be 0 to 15, not {opcode}")
-    if not 0 <= rsv <= 7:
-        raise ValueError(f"rsv must be 0 to 7, not {rsv}")
-    if key is not None:
-        number = read_key(key)
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-    try:
-        size = write_header(header, opcode, view.len, fin, rsv, key is not None)
-        if key is not None:
-            memcpy(header + size, &number, 4)
-            size += 4
-        frame = PyBytes_FromStringAndSize(NULL, size + view.len)
-        target = <uint8_t*> PyBytes_AS_STRING(frame)
-        memcpy(target, header, size)
-        if number:
-            xor_copy(target + size, <const uint8_t*> view.buf, view.len, number)
-        else:
-            memcpy(target + size, view.buf, view.len)
-    finally:
-        PyBuffer_Release(&view)
-    return frame

@@ -13,6 +13,10 @@ cdef enum:
 cdef enum:
     COPY_LIMIT = 16384
 
+# Why reading is stopped: the extensions have enough to do. The other reasons are the connection's.
+cdef enum:
+    EXTENSIONS_BUSY = 16
+
 
 cdef class Protocol:
     cdef readonly object options
@@ -28,6 +32,9 @@ cdef class Protocol:
     cdef readonly uint64_t wire_bytes_received
     cdef readonly uint64_t wire_bytes_sent
 
+    # The extensions in use, or the stack that all messages go through; None if there are none.
+    cdef readonly object negotiated
+
     cdef FrameReader reader
     cdef Py_ssize_t fragment_size  # 0 if messages are sent whole
     cdef object generate_mask
@@ -37,6 +44,8 @@ cdef class Protocol:
     cdef uint8_t received_first
     cdef uint8_t discarding
     cdef uint8_t stopped  # why reading is stopped; 0 if it is not
+    cdef uint8_t stacked  # whether `negotiated` is a stack
+    cdef uint8_t compressing  # the outgoing message under way
 
     cdef int set_up(self, object options, bint client, int state, object generate_mask) except -1
 
@@ -45,18 +54,23 @@ cdef class Protocol:
     cdef int answer(self, object data) except -1
     cdef bint settled(self) except -1
     cdef int emit(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1
     cdef int eof_out(self) except -1
 
     cdef int take_input(self, const uint8_t* data, size_t size) except -1
     cdef int process(self) except -1
+    cdef object take_processed(self)
     cdef int receive_close(self, object close) except -1
     cdef int end(self) except -1
     cdef int fail_with(self, object error) except -1
-    cdef int send_message(self, object data, object binary, bint fin) except -1
+    cdef int send_message(self, object data, object binary, bint fin, bint compress) except -1
+    cdef int send_compressed(self, int opcode, bytes compressed, bint fin) except -1
+    cdef int send_data(
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1
     cdef int send_frame(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1
     cdef int send_bytes(self, int opcode, bytes payload, bint fin) except -1
     cdef int send_control(self, int opcode, object data) except -1

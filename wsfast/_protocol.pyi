@@ -5,6 +5,9 @@ from typing import Any
 
 from typing_extensions import Buffer
 
+from ._deflate import Deflate
+from .extensions.container import Extensions
+from .extensions.stack import Stack
 from .frames import Close, State
 from .options import Options
 
@@ -33,6 +36,7 @@ class Protocol:
     wire_bytes_received: int
     wire_bytes_sent: int
     fragments: bool
+    negotiated: Extensions | Stack | None
 
     def __init__(
         self,
@@ -96,6 +100,20 @@ class Protocol:
     def answer_ping(self, data: bytes) -> None:
         """Send the pong for a ping."""
 
+    def on_processed(self) -> None:
+        """Extensions have processed an incoming message that took them some time."""
+
+    def use_deflate(self, extensions: Extensions, deflate: Deflate) -> None:
+        """Use permessage-deflate, alone. `wsfast.extensions.stack.attach` calls this.
+
+        Args:
+            extensions: what was agreed.
+            deflate: the contexts.
+        """
+
+    def use_stack(self, stack: Stack) -> None:
+        """Let all messages go through extensions. `wsfast.extensions.stack.attach` calls this."""
+
     def open(self) -> None:
         """The opening handshake is done."""
 
@@ -105,19 +123,49 @@ class Protocol:
     def receive_eof(self) -> None:
         """Take the end of the peer's stream."""
 
-    def message(self, data: str | Buffer, *, binary: bool | None = None, fin: bool = True) -> None:
+    def message(
+        self,
+        data: str | Buffer,
+        *,
+        binary: bool | None = None,
+        fin: bool = True,
+        compress: bool = True,
+    ) -> None:
         """Send a message, or a fragment of one.
 
         Args:
             data: str is text, anything bytes-like is binary.
             binary: to choose the type, whatever ``data`` is.
             fin: False if further calls continue the message.
+            compress: False to send it uncompressed; the first fragment decides.
 
         Raises:
             TypeError, ValueError, UnicodeEncodeError: ``data`` cannot be sent.
             ConnectionClosed: the connection is not open.
             ConcurrencyError: a message of the other type is not finished.
         """
+
+    @property
+    def deflate(self) -> Deflate | None:
+        """The contexts of permessage-deflate, if it is in use alone."""
+
+    def send_deflated(self, opcode: int, compressed: bytes, size: int) -> None:
+        """Send a message that was compressed, in its turn, with `deflate`.
+
+        Args:
+            opcode: of the message.
+            compressed: what `Deflate.compress` returned.
+            size: of the message before, in bytes.
+
+        Raises:
+            ConnectionClosed: the connection is not open.
+        """
+
+    def send_processed(self, opcode: int, rsv: int, data: bytes) -> None:
+        """Send a message as extensions have made it."""
+
+    def finish_close(self, close: Close) -> None:
+        """Send the close frame that waited for the extensions."""
 
     def ping(self, data: Buffer = b"") -> Any:
         """Send a ping of at most 125 bytes."""

@@ -11,13 +11,17 @@
 #    settled().
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.unicode cimport PyUnicode_Check
 from libc.string cimport memcpy
 
 from ._mask cimport next_masking_key, read_key, xor_copy
-from ._parser cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, FrameReader, write_header
+from ._deflate cimport Deflate
+from ._frame cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, write_header
+from ._parser cimport FrameReader
 
+from ._deflate import TAIL
 from ._mask import valid_utf8
 from .exceptions import ConcurrencyError, connection_closed
 from .frames import Close, State, check_close, is_close_code
@@ -26,6 +30,10 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef tuple STATES = tuple(State)
+
+# What permessage-deflate has for itself (RFC 7692 section 6).
+cdef enum:
+    RSV1 = 4
 
 
 cdef class Protocol:
@@ -80,15 +88,18 @@ cdef class Protocol:
         return 0
 
     cdef bint settled(self) except -1:
+        if self.stacked and self.negotiated.incoming:
+            self.stopped |= EXTENSIONS_BUSY
+            return False
         return self.settle()
 
     cdef int emit(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1:
         """Write a frame. `owner` is the bytes that payload points into, or None."""
         cdef uint8_t header[MAX_HEADER]
         cdef uint32_t key = 0
-        cdef size_t header_size = write_header(header, opcode, size, fin, 0, self.client)
+        cdef size_t header_size = write_header(header, opcode, size, fin, rsv, self.client)
         cdef uint8_t* target
         if self.client:
             key = make_key(self)
@@ -139,6 +150,15 @@ cdef class Protocol:
     def bytes_received(self):
         return self.reader.bytes_read
 
+    def use_deflate(self, extensions, Deflate deflate not None):
+        self.reader.allow(RSV1, deflate)
+        self.negotiated = extensions
+
+    def use_stack(self, stack):
+        self.reader.allow(stack.rsv, None)
+        self.negotiated = stack
+        self.stacked = True
+
     def open(self):
         self.ready_state = OPEN
 
@@ -181,7 +201,12 @@ cdef class Protocol:
         cdef FrameReader reader = self.reader
         cdef int opcode
         while not self.stopped and not self.discarding:
-            item = self.postponed
+            if self.stacked and self.negotiated.ready:
+                item = self.take_processed()
+                if item is None:
+                    continue
+            else:
+                item = self.postponed
             if item is None:
                 if not reader.advance():
                     return 0
@@ -189,6 +214,10 @@ cdef class Protocol:
                 item = reader.data
                 reader.data = None
                 if opcode <= BINARY:
+                    if self.stacked:
+                        if not self.negotiated.receive(opcode, reader.rsv, item):
+                            self.stopped |= EXTENSIONS_BUSY
+                        continue
                     if reader.fin:
                         self.messages_received += 1
                     self.deliver(opcode, item, reader.fin)
@@ -210,6 +239,19 @@ cdef class Protocol:
                 self.fail_with(item)
         return 0
 
+    cdef object take_processed(self):
+        """Deliver what the extensions have made of a message; or return their error."""
+        try:
+            opcode, data = self.negotiated.take()
+        except Exception as error:
+            return error
+        self.messages_received += 1
+        self.deliver(opcode, data, True)
+
+    def on_processed(self):
+        self.stopped &= ~EXTENSIONS_BUSY
+        self.process()
+
     cdef int receive_close(self, object close) except -1:
         """Answer a close frame, or end the handshake that we began (RFC 6455 section 5.5.1)."""
         self.discarding = True
@@ -225,13 +267,15 @@ cdef class Protocol:
 
     cdef int end(self) except -1:
         self.ready_state = CLOSED
+        if self.negotiated is not None:
+            self.negotiated.close()
         self.on_closed()
         return 0
 
     # Output
 
-    def message(self, data, *, binary=None, bint fin=True):
-        self.send_message(data, binary, fin)
+    def message(self, data, *, binary=None, bint fin=True, bint compress=True):
+        self.send_message(data, binary, fin, compress)
 
     def ping(self, data=b""):
         self.send_control(PING, data)
@@ -241,7 +285,12 @@ cdef class Protocol:
 
     def close(self, code=1000, reason=""):
         close = check_close(code, reason)
-        if self.ready_state == OPEN:
+        if self.ready_state != OPEN:
+            return
+        if self.stacked and self.negotiated.outgoing:
+            self.negotiated.closing = close  # behind what the extensions still have
+            self.begin_closing()
+        else:
             self.send_close(close)
 
     def fail(self, error):
@@ -276,12 +325,13 @@ cdef class Protocol:
         self.eof_out()
         return 0
 
-    cdef int send_message(self, object data, object binary, bint fin) except -1:
+    cdef int send_message(self, object data, object binary, bint fin, bint compress) except -1:
         cdef const uint8_t* payload
         cdef Py_ssize_t size
         cdef int opcode
         cdef int wire_opcode
         cdef bint text = PyUnicode_Check(data)
+        cdef Deflate deflate = self.reader.deflate
         if text:
             payload = <const uint8_t*> PyUnicode_AsUTF8AndSize(data, &size)
             opcode = BINARY if binary else TEXT
@@ -301,22 +351,86 @@ cdef class Protocol:
             if self.sending != opcode and (text or binary is not None):
                 raise ConcurrencyError("cannot send another message before the last fragment")
             wire_opcode = CONT
-        while self.fragment_size and size > self.fragment_size:
-            self.send_frame(wire_opcode, payload, self.fragment_size, False, None)
+        if deflate is not None and not self.sending:
+            self.compressing = compress and <size_t> size >= deflate.threshold
+        if not self.sending:
+            self.sending = opcode
+        opcode = self.sending
+        if fin:
+            self.sending = 0
+        if self.stacked:
+            self.negotiated.send(opcode, PyBytes_FromStringAndSize(<char*> payload, size), fin)
+            return 0
+        self.messages_sent += fin
+        self.bytes_sent += size
+        if deflate is None or not self.compressing:
+            return self.send_data(wire_opcode, 0, payload, size, fin, owner)
+        if owner is None:
+            owner = PyMemoryView_FromMemory(<char*> payload, size, PyBUF_READ)
+        return self.send_compressed(wire_opcode, deflate.deflate(owner, fin), fin)
+
+    cdef int send_compressed(self, int opcode, bytes compressed, bint fin) except -1:
+        """Send what was compressed; of the last fragment without the tail."""
+        try:
+            self.send_data(
+                opcode,
+                0 if opcode == CONT else RSV1,
+                <const uint8_t*> PyBytes_AS_STRING(compressed),
+                PyBytes_GET_SIZE(compressed) - (4 if fin else 0),
+                fin,
+                None,
+            )
+        except BaseException:
+            # The peer has not got what the next message would refer to.
+            self.reader.deflate.forget()
+            raise
+        return 0
+
+    def send_deflated(self, int opcode, bytes compressed, uint64_t size):
+        if self.ready_state != OPEN:
+            raise self.closed_error()
+        self.messages_sent += 1
+        self.bytes_sent += size
+        self.send_compressed(opcode, compressed + TAIL, True)
+
+    @property
+    def deflate(self):
+        return self.reader.deflate
+
+    def send_processed(self, int opcode, int rsv, bytes data):
+        """Send a message as extensions have made it."""
+        if self.close_sent is None and self.ready_state < CLOSED:
+            self.messages_sent += 1
+            self.bytes_sent += PyBytes_GET_SIZE(data)
+            self.send_data(
+                opcode,
+                rsv,
+                <const uint8_t*> PyBytes_AS_STRING(data),
+                PyBytes_GET_SIZE(data),
+                True,
+                data,
+            )
+
+    def finish_close(self, close):
+        """Send the close frame that waited for the extensions."""
+        if self.close_sent is None and self.ready_state < CLOSED:
+            self.send_close(close)
+
+    cdef int send_data(
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1:
+        """Send a message or a fragment of one, in frames of the size that is wanted."""
+        while self.fragment_size and size > <size_t> self.fragment_size:
+            self.send_frame(opcode, rsv, payload, self.fragment_size, False, None)
             self.fragments_sent += 1
-            wire_opcode = CONT
+            opcode = CONT
+            rsv = 0
             payload += self.fragment_size
             size -= self.fragment_size
             owner = None
-        if fin:
-            self.messages_sent += 1
-            self.sending = 0
-        elif not self.sending:
-            self.sending = opcode
-        if not fin or wire_opcode == CONT:
+        if not fin or opcode == CONT:
             self.fragments_sent += 1
-        self.send_frame(wire_opcode, payload, size, fin, owner)
-        return 0
+        return self.send_frame(opcode, rsv, payload, size, fin, owner)
 
     cdef int send_control(self, int opcode, object data) except -1:
         cdef bytes payload = data if type(data) is bytes else bytes(memoryview(data))
@@ -345,6 +459,7 @@ cdef class Protocol:
     cdef int send_bytes(self, int opcode, bytes payload, bint fin) except -1:
         return self.send_frame(
             opcode,
+            0,
             <const uint8_t*> PyBytes_AS_STRING(payload),
             PyBytes_GET_SIZE(payload),
             fin,
@@ -352,15 +467,13 @@ cdef class Protocol:
         )
 
     cdef int send_frame(
-        self, int opcode, const uint8_t* payload, size_t size, bint fin, object owner
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1:
         self.frames_sent += 1
-        if opcode <= BINARY:
-            self.bytes_sent += size
         self.wire_bytes_sent += (
             size + (2 if size < 126 else 4 if size < 65536 else 10) + (4 if self.client else 0)
         )
-        return self.emit(opcode, payload, size, fin, owner)
+        return self.emit(opcode, rsv, payload, size, fin, owner)
 
 
 cdef uint32_t make_key(Protocol protocol) except? 0:

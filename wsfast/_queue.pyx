@@ -9,7 +9,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from ._parser cimport BINARY, CONT, TEXT
+from ._frame cimport BINARY, CONT, TEXT
 
 
 cdef enum:

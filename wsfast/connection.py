@@ -167,8 +167,8 @@ class WebSocket(EventSource, Connection):
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """The names of the extensions in use."""
-        return ()
+        """The names of the extensions in use, in the order in which messages go out by them."""
+        return () if self.negotiated is None else self.negotiated.names
 
     @property
     def local_address(self) -> Any:
@@ -240,36 +240,48 @@ class WebSocket(EventSource, Connection):
                 ConcurrencyError: when awaited; another call receives, or a listener is attached.
             """
 
-    def send_other(self, data: Any, binary: bool | None, fin: bool) -> Any:
+    def send_other(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
         if isinstance(data, Mapping):
             raise TypeError("data cannot be a mapping; send json.dumps(data) instead")
         if hasattr(data, "read"):
-            return self._send_parts(read_parts(data), binary, fin)
+            return self._send_parts(read_parts(data), binary, fin, compress)
         if isinstance(data, AsyncIterable):
-            return self._send_parts(data, binary, fin)
+            return self._send_parts(data, binary, fin, compress)
         try:
             view = memoryview(data)
         except TypeError:
             pass
         else:
-            return self.send(view.tobytes(), binary=binary, fin=fin)
+            return self.send(view.tobytes(), binary=binary, fin=fin, compress=compress)
         if isinstance(data, Iterable):
-            return self._send_fragments(data, binary, fin)
+            return self._send_fragments(data, binary, fin, compress)
         raise TypeError(
             "data must be str, bytes-like, an iterable or asynchronous iterable of them, or "
             f"file-like, not {type(data).__name__}"
         )
 
-    def _send_parts(self, parts: AsyncIterable[Any], binary: bool | None, fin: bool) -> Any:
+    def send_large(self, data: Any, binary: bool | None) -> Any:
+        self.outbox = Outbox(self)
+        try:
+            return self.outbox.put(data, binary)
+        except BaseException:
+            self.outbox = None
+            raise
+
+    def _send_parts(
+        self, parts: AsyncIterable[Any], binary: bool | None, fin: bool, compress: bool
+    ) -> Any:
         if self.state is not State.OPEN:
             return Failed(self, self.closed_error)
         if self.is_sending_fragments and self.outbox is None:
             return Failed(self, ConcurrencyError("cannot send another message between fragments"))
         if self.outbox is None:
             self.outbox = Outbox(self)
-        return self.outbox.put(None, binary, fin, parts)
+        return self.outbox.put_parts(parts, binary, fin, compress)
 
-    def _send_fragments(self, data: Iterable[Any], binary: bool | None, fin: bool) -> Any:
+    def _send_fragments(
+        self, data: Iterable[Any], binary: bool | None, fin: bool, compress: bool
+    ) -> Any:
         # All of them are made before the first is sent, so that a bad one sends nothing.
         items = list(data)
         encoded = [as_part(item) for item in items]
@@ -281,7 +293,7 @@ class WebSocket(EventSource, Connection):
             binary = not isinstance(items[0], str)
         whole = b"".join(encoded)
         if self.outbox is not None:
-            return self.outbox.put(whole, binary, fin)
+            return self.outbox.put(whole, binary, fin, compress)
         if not binary and fin and not valid_utf8(whole):
             raise ValueError("data sent as text must be valid UTF-8")
         if self.state is not State.OPEN:
@@ -290,8 +302,8 @@ class WebSocket(EventSource, Connection):
             return Failed(self, ConcurrencyError("cannot send another message between fragments"))
         with self.cork():
             for item in encoded[:-1]:
-                self.message(item, binary=binary, fin=False)
-            self.message(encoded[-1], binary=binary, fin=fin)
+                self.message(item, binary=binary, fin=False, compress=compress)
+            self.message(encoded[-1], binary=binary, fin=fin, compress=compress)
         return self.drain()
 
     def send_failed(self, error: BaseException) -> None:
@@ -409,10 +421,14 @@ class WebSocket(EventSource, Connection):
             return Failed(self, InvalidState(NOT_OPEN))
         if self.outbox is not None:
             check_close(code, reason)
-            self.outbox.give_up("close during fragmented message")
+            self.outbox.close(code, reason)
         else:
-            Connection.close(self, code, reason)
+            self.close_now(code, reason)
         return Completion(self.wait_closed)
+
+    def close_now(self, code: int | None, reason: str) -> None:
+        """Begin the closing handshake, in front of whatever waits in the outbox."""
+        Connection.close(self, code, reason)
 
     def terminate(self) -> None:
         """Close the transport at once, without a close frame."""
@@ -520,6 +536,7 @@ class WebSocket(EventSource, Connection):
         options = self.options
         try:
             due = min(
+                self._rest(now),
                 self._check_writing(now),
                 self._check_ping(now) if options.ping_interval is not None else float("inf"),
                 self._check_idle(now) if options.idle_timeout is not None else float("inf"),
@@ -529,6 +546,13 @@ class WebSocket(EventSource, Connection):
             self.abort(error)
             return 0.0
         return due if self.state is State.OPEN else 0.0
+
+    def _rest(self, now: float) -> float:
+        """Free the compressor of a connection that sends nothing."""
+        if self.deflate is None:
+            return float("inf")
+        # It may be in use by a thread.
+        return self.deflate.rest(now) if self.outbox is None else now + 1
 
     def _check_writing(self, now: float) -> float:
         """Fail a connection whose writes are blocked and make no progress."""

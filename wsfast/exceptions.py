@@ -428,6 +428,7 @@ WIRE_ERRORS: dict[str, tuple[int, str]] = {
     ),
     "WS_ERR_INVALID_CLOSE_CODE": (1002, "Invalid WebSocket frame: invalid status code {}"),
     "WS_ERR_INVALID_UTF8": (1007, "Invalid WebSocket frame: invalid UTF-8 sequence"),
+    "WS_ERR_INVALID_COMPRESSED_DATA": (1007, "Invalid WebSocket frame: invalid compressed data"),
 }
 
 

@@ -2,7 +2,8 @@
 
 A message whose parts come one after the other (from an async iterable, from a file) keeps the
 connection's data frames to itself until its last frame, because the frames of two messages cannot
-be mixed (RFC 6455 section 5.4). Pings and pongs go between its frames.
+be mixed (RFC 6455 section 5.4). Pings and pongs go between its frames. A large message is
+compressed in a thread, and the next waits for it, because it may refer to it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._backend import valid_utf8
-from .awaitables import Operation
+from .awaitables import Failed, Operation
 from .exceptions import SendFailed
-from .frames import State
+from .frames import Opcode, State
+from .offload import LARGE, offload
 
 if TYPE_CHECKING:
     from .connection import WebSocket
@@ -43,28 +46,24 @@ async def read_parts(file: Any) -> AsyncIterator[Any]:
 
 
 class Job(Operation[None]):
-    """A message in the outbox. Awaiting it waits until it is sent."""
+    """What waits in the outbox for its turn. Awaiting it waits until it is done."""
 
-    __slots__ = ("_awaited", "_outbox", "binary", "data", "done", "error", "fin", "parts", "waiter")
+    __slots__ = ("_awaited", "connection", "done", "error", "waiter")
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        data: Any,
-        binary: bool | None,
-        fin: bool,
-        parts: AsyncIterable[Any] | None,
-    ) -> None:
+    def __init__(self, connection: WebSocket) -> None:
         super().__init__()
-        self._outbox = outbox
         self._awaited = False
-        self.data = data
-        self.binary = binary
-        self.fin = fin
-        self.parts = parts
+        self.connection = connection
         self.done = False
         self.error: BaseException | None = None
         self.waiter: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+    def cancelled(self) -> None:
+        """Nobody waits any more, and it is not done: that does not take it back."""
 
     def begin(self) -> Any:
         self._awaited = True
@@ -76,21 +75,129 @@ class Job(Operation[None]):
             try:
                 await self.waiter
             except asyncio.CancelledError:
-                # What is a whole message is sent all the same; what comes in parts cannot be.
-                if self.parts is not None and not self.done:
-                    self._outbox.give_up("cancelled while sending a fragmented message")
+                if not self.done:
+                    self.cancelled()
                 raise
         if self.error is not None:
             raise self.error
 
     def finish(self, error: BaseException | None) -> None:
-        """The message is sent, or cannot be."""
+        """It is done, or cannot be."""
         self.done = True
         self.error = error
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
         elif error is not None and not self._awaited:
-            self._outbox.connection.send_failed(error)
+            self.connection.send_failed(error)
+
+
+class Whole(Job):
+    """A message, or a fragment sent by hand, that is all there."""
+
+    __slots__ = ("binary", "compress", "data", "fin")
+
+    def __init__(
+        self, connection: WebSocket, data: Any, binary: bool | None, fin: bool, compress: bool
+    ) -> None:
+        super().__init__(connection)
+        # As it is now: it may be changed before it is its turn.
+        self.binary = bool(binary) if isinstance(data, str) else binary
+        self.data = as_part(data)
+        self.fin = fin
+        self.compress = compress
+        if self.binary is False and fin and not valid_utf8(self.data):
+            raise ValueError("data sent as text must be valid UTF-8")
+
+    async def run(self) -> None:
+        connection = self.connection
+        deflate = connection.deflate
+        if (
+            deflate is not None
+            and len(self.data) >= LARGE
+            and self.compress
+            and self.fin
+            and not connection.is_sending_fragments
+        ):
+            limit = deflate.parameters.concurrency_limit
+            compressed = await offload(limit, partial(deflate.compress, self.data))
+            opcode = Opcode.TEXT if self.binary is False else Opcode.BINARY
+            connection.send_deflated(opcode, compressed, len(self.data))
+        else:
+            connection.message(self.data, binary=self.binary, fin=self.fin, compress=self.compress)
+        await connection.drain()
+
+
+class Parts(Job):
+    """A message whose parts come one after the other, each to be a fragment."""
+
+    __slots__ = ("binary", "compress", "fin", "parts")
+
+    def __init__(
+        self,
+        connection: WebSocket,
+        parts: AsyncIterable[Any],
+        binary: bool | None,
+        fin: bool,
+        compress: bool,
+    ) -> None:
+        super().__init__(connection)
+        self.parts = parts
+        self.binary = binary
+        self.fin = fin
+        self.compress = compress
+
+    def cancelled(self) -> None:
+        # What is a whole message is sent all the same; this cannot be.
+        if self.connection.outbox is not None:
+            self.connection.outbox.give_up("cancelled while sending a fragmented message")
+
+    async def run(self) -> None:
+        connection = self.connection
+        try:
+            await self._send_parts()
+        except Exception as error:
+            if connection.is_sending_fragments:
+                failure = SendFailed("error in fragmented message")
+                failure.__cause__ = error
+                connection.fail(failure)
+            raise
+
+    async def _send_parts(self) -> None:
+        """Send each part as a fragment, and an empty last one, since the end is not foreseen."""
+        connection = self.connection
+        binary = self.binary
+        is_text: bool | None = None
+        try:
+            async for part in self.parts:
+                if is_text is None:
+                    is_text = isinstance(part, str)
+                    binary = not is_text if binary is None else binary
+                elif isinstance(part, str) != is_text:
+                    raise TypeError("the fragments of a message must be all str or all bytes-like")
+                data = as_part(part)
+                connection.message(data, binary=binary, fin=False, compress=self.compress)
+                await connection.drain()
+            if is_text is not None:
+                connection.message(b"", fin=self.fin)
+                await connection.drain()
+        finally:
+            close = getattr(self.parts, "aclose", None)
+            if close is not None:
+                await close()
+
+
+class Closing(Job):
+    """The closing handshake, behind the messages that came before."""
+
+    __slots__ = ("code", "reason")
+
+    def __init__(self, connection: WebSocket, code: int | None, reason: str) -> None:
+        super().__init__(connection)
+        self.code = code
+        self.reason = reason
+
+    async def run(self) -> None:
+        self.connection.close_now(self.code, self.reason)
 
 
 class Outbox:
@@ -110,20 +217,34 @@ class Outbox:
         data: Any,
         binary: bool | None = None,
         fin: bool = True,
-        parts: AsyncIterable[Any] | None = None,
-    ) -> Job:
-        """Queue a message; ``parts`` instead of ``data`` if it comes in parts.
+        compress: bool = True,
+    ) -> Any:
+        """Queue a message that is all there, or a fragment.
 
         Raises:
             TypeError, ValueError: ``data`` cannot be sent.
         """
-        if parts is None:
-            # As it is now: it may be changed before it is its turn.
-            binary = bool(binary) if isinstance(data, str) else binary
-            data = as_part(data)
-            if binary is False and fin and not valid_utf8(data):
-                raise ValueError("data sent as text must be valid UTF-8")
-        job = Job(self, data, binary, fin, parts)
+        return self._add(Whole(self.connection, data, binary, fin, compress))
+
+    def put_parts(
+        self, parts: AsyncIterable[Any], binary: bool | None, fin: bool, compress: bool
+    ) -> Any:
+        """Queue a message that comes in parts."""
+        return self._add(Parts(self.connection, parts, binary, fin, compress))
+
+    def close(self, code: int | None, reason: str) -> None:
+        """Close the connection when the messages that are there have left.
+
+        One that comes in parts may never end: with such a one the connection is failed.
+        """
+        if any(isinstance(job, Parts) for job in self._jobs):
+            self.give_up("close during fragmented message")
+        else:
+            self._add(Closing(self.connection, code, reason))
+
+    def _add(self, job: Job) -> Any:
+        if any(isinstance(job, Closing) for job in self._jobs):
+            return Failed(self.connection, self.connection.closed_error)
         self._jobs.append(job)
         if self._task is None:
             self._task = self.connection.loop.create_task(self._run())
@@ -143,26 +264,14 @@ class Outbox:
             self._task.cancel()
 
     async def _run(self) -> None:
-        connection = self.connection
         while self._jobs:
-            job = self._jobs[0]
             try:
-                if job.parts is None:
-                    connection.message(job.data, binary=job.binary, fin=job.fin)
-                    await connection.drain()
-                else:
-                    await self._send_parts(job.parts, job.binary, job.fin)
+                await self._jobs[0].run()
             except Exception as error:
-                self._jobs.popleft()
-                job.finish(error)
-                if job.parts is not None and connection.is_sending_fragments:
-                    failure = SendFailed("error in fragmented message")
-                    failure.__cause__ = error
-                    connection.fail(failure)
+                self._jobs.popleft().finish(error)
             else:
-                self._jobs.popleft()
-                job.finish(None)
-        connection.outbox = None
+                self._jobs.popleft().finish(None)
+        self.connection.outbox = None
 
     def _end(self, task: asyncio.Task[None]) -> None:
         """No further job can be done, if there is one; ``_run`` may not even have begun."""
@@ -170,27 +279,6 @@ class Outbox:
             self.connection.outbox = None
         while self._jobs:
             self._jobs.popleft().finish(self.connection.closed_error())
-
-    async def _send_parts(self, parts: AsyncIterable[Any], binary: bool | None, fin: bool) -> None:
-        """Send each part as a fragment, and an empty last one, since the end is not foreseen."""
-        connection = self.connection
-        is_text: bool | None = None
-        try:
-            async for part in parts:
-                if is_text is None:
-                    is_text = isinstance(part, str)
-                    binary = not is_text if binary is None else binary
-                elif isinstance(part, str) != is_text:
-                    raise TypeError("the fragments of a message must be all str or all bytes-like")
-                connection.message(as_part(part), binary=binary, fin=False)
-                await connection.drain()
-            if is_text is not None:
-                connection.message(b"", fin=fin)
-                await connection.drain()
-        finally:
-            close = getattr(parts, "aclose", None)
-            if close is not None:
-                await close()
 
 
 def as_part(data: Any) -> bytes:

@@ -13,28 +13,24 @@ from ..awaitables import Deferred, Failed
 from ..exceptions import (
     ConcurrencyError,
     ConnectionClosed,
-    ConnectionClosedOK,
     NetworkError,
     WriteBufferFull,
 )
-from .parser import CONT, PONG, TEXT
+from ..offload import LARGE
+from .frame import CONT, PONG, TEXT
 from .protocol import CLOSED, OPEN, Protocol
 from .queue import MessageQueue
-from .waiter import SENT, Waiter
+from .reasons import BY_USER, EXTENSIONS_BUSY, QUEUE_FULL, TURN_OVER, WRITES_BLOCKED
+from .waiter import SENT
+from .waiting import Drain, Receive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from ..frames import State
     from ..options import Options
 
 __all__ = ["SENT", "Connection", "Drain", "Receive"]
-
-# Why reading is stopped.
-BY_USER = 1
-QUEUE_FULL = 2
-WRITES_BLOCKED = 4
-TURN_OVER = 8
 
 # One connection may not keep the others waiting: a turn ends after as many messages or bytes.
 TURN_MESSAGES = 256
@@ -140,9 +136,14 @@ class Connection(Protocol):
     def listener_failed(self, error: BaseException) -> None:
         """A message listener raised an exception."""
 
-    def send_other(self, data: Any, binary: bool | None, fin: bool) -> Any:
+    def send_other(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
         """Send what is neither str nor bytes-like."""
         raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
+
+    def send_large(self, data: Any, binary: bool | None) -> Any:
+        """Send what takes long to compress."""
+        self._send_message(data, binary, True, True)
+        return self.drain()
 
     def send_failed(self, error: BaseException) -> None:
         """A send failed, and nobody awaited it."""
@@ -202,7 +203,7 @@ class Connection(Protocol):
     def eof(self) -> bool:
         """The peer will send nothing more. True if there is still something to deal with."""
         self._eof = True
-        if self._has_rest():
+        if self._has_rest() or self._is_processing():
             return True
         self._receive_eof()
         return False
@@ -212,7 +213,7 @@ class Connection(Protocol):
         self._blocked = False
         pong, self._latest_pong = self._latest_pong, None
         if pong is not None and self.state is OPEN:
-            self._send_frame(PONG, pong, True)
+            self._send_frame(PONG, 0, pong, True)
         drains, self._drains = self._drains, []
         nested, self._dispatching = self._dispatching, True
         try:
@@ -257,7 +258,20 @@ class Connection(Protocol):
 
     def _has_rest(self) -> bool:
         """Whether there is input that reading stopped before."""
-        return not self._discarding and (self._reader.pending > 0 or self._postponed is not None)
+        return not self._discarding and (
+            self._reader.pending > 0
+            or self._postponed is not None
+            or (self._stacked and len(self.negotiated.ready) > 0)
+        )
+
+    def _is_processing(self) -> bool:
+        """Whether extensions have messages that came."""
+        return self._stacked and not self._discarding and self.negotiated.incoming > 0
+
+    def on_processed(self) -> None:
+        self._stopped &= ~EXTENSIONS_BUSY
+        if not self._dispatching and self.state is not CLOSED:
+            self._schedule_turn()
 
     def _schedule_turn(self) -> None:
         self._stopped |= TURN_OVER
@@ -270,7 +284,12 @@ class Connection(Protocol):
         self._turn_scheduled = False
         self._stopped &= ~TURN_OVER
         self.received(None)
-        if self._eof and self.state is not CLOSED and not self._has_rest():
+        if (
+            self._eof
+            and self.state is not CLOSED
+            and not self._has_rest()
+            and not self._is_processing()
+        ):
             self._receive_eof()
 
     def _receive_eof(self) -> None:
@@ -303,9 +322,12 @@ class Connection(Protocol):
         else:
             self._update_reading()
 
+    def _settled(self) -> bool:
+        return self._lost or super()._settled()
+
     def settle(self) -> bool:
         """Wake the receiver before a close frame or an error is acted on."""
-        if not self._queue or self._lost:
+        if not self._queue:
             return True
         if self._receiver is not None and not self._receiver.wake(self._dispatching):
             # The receiver runs in the next pass of the loop, and we go on behind it.
@@ -363,7 +385,7 @@ class Connection(Protocol):
         if self._blocked:
             self._latest_pong = data
         else:
-            self._send_frame(PONG, data, True)
+            self._send_frame(PONG, 0, data, True)
 
     def pause(self) -> None:
         """Stop reading."""
@@ -427,16 +449,27 @@ class Connection(Protocol):
         if get_ident() != self._thread:
             return Deferred(self.send, data, binary=binary, compress=compress, fin=fin)
         if not isinstance(data, SENDABLE):
-            return self.send_other(data, binary, fin)
+            return self.send_other(data, binary, fin, compress)
         if self.outbox is not None:
-            return self.outbox.put(data, binary, fin)
+            return self.outbox.put(data, binary, fin, compress)
+        if (
+            self.deflate is not None
+            and len(data) >= LARGE
+            and compress
+            and fin
+            and not self._sending
+            and self.state is OPEN
+        ):
+            return self.send_large(data, binary)
         try:
-            self._send_message(data, binary, fin)
+            self._send_message(data, binary, fin, compress)
         except ConnectionClosed:
             return Failed(self, self.closed_error)
         except ConcurrencyError as error:
             # Its frames would keep the awaitable alive, and the failure would be told late.
             return Failed(self, error.with_traceback(None))
+        if self._stacked:
+            return self.negotiated.sent()
         if self._blocked:
             return Drain(self)
         return SENT
@@ -585,89 +618,3 @@ class Cork:
     def __exit__(self, *_: object) -> None:
         self._connection._cork_depth -= 1
         self._connection._flush()
-
-
-class Receive(Waiter):
-    """The awaitable of `recv`."""
-
-    __slots__ = ("_connection", "_decode", "_iterating", "_take")
-
-    def __init__(
-        self,
-        connection: Connection,
-        take: Callable[[MessageQueue], Any],
-        decode: bool | None = None,
-        iterating: bool = False,
-    ) -> None:
-        self._connection = connection
-        self._take = take
-        self._decode = decode
-        self._iterating = iterating
-        # As Waiter does it, without another call.
-        self._loop = connection.loop
-        self._asyncio_future_blocking = self._callback = self._cancelled = self._steps = None
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        connection = self._connection
-        if connection._receiver is not None:
-            raise ConcurrencyError(
-                "cannot call recv while another coroutine is already running recv"
-            )
-        if connection.message_listener is not None:
-            raise ConcurrencyError("cannot call recv while a message listener is attached")
-        queue = connection._queue
-        take = self._take
-        try:
-            while not queue or (result := take(queue)) is None:
-                if connection._discarding:
-                    error = connection.closed_error()
-                    if self._iterating and isinstance(error, ConnectionClosedOK):
-                        raise StopAsyncIteration
-                    raise error
-                connection._receiver = self
-                if connection._stopped & QUEUE_FULL:
-                    # Of a message that comes in fragments there may be more than the queue takes.
-                    connection._go_on(QUEUE_FULL)
-                self._asyncio_future_blocking = True
-                yield self
-            if connection._stopped & QUEUE_FULL and len(queue) <= connection._max_queue // 4:
-                connection._go_on(QUEUE_FULL)
-            return result if self._decode is None else convert(result, self._decode)
-        finally:
-            self._asyncio_future_blocking = None
-            if connection._receiver is self:
-                connection._receiver = None
-
-
-class Drain(Waiter):
-    """The awaitable of a `send` that found the peer slow."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        Waiter.__init__(self, connection.loop)
-        self._connection = connection
-
-    def __await__(self) -> Generator[Any, None, None]:
-        connection = self._connection
-        try:
-            while connection._blocked and connection.state is not CLOSED:
-                if self not in connection._drains:
-                    connection._drains.append(self)
-                self._asyncio_future_blocking = True
-                yield self
-        finally:
-            self._asyncio_future_blocking = None
-            if self in connection._drains:
-                connection._drains.remove(self)
-        if connection.state is CLOSED:
-            raise connection.closed_error()
-
-
-def convert(message: Any, decode: bool) -> Any:
-    """The message, or each of a batch, as str or as bytes, as asked for."""
-    if type(message) is list:
-        return [convert(item, decode) for item in message]
-    if decode:
-        return message if isinstance(message, str) else message.decode()
-    return message.encode() if isinstance(message, str) else message

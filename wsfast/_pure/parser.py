@@ -7,28 +7,22 @@ there in one frame does not go through the machine, and a payload is unmasked as
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import PayloadTooBig, TooManyFragments, wire_error
 from ..frames import Close, is_close_code
-from .mask import Utf8Validator, check_key, xor
+from .frame import BINARY, CLOSE, CONT, FIN, MASKED, PONG, TEXT
+from .mask import Utf8Validator, xor
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["STATES", "FrameReader", "encode_frame"]
+    from .deflate import Deflate
+
+__all__ = ["STATES", "FrameReader"]
 
 STATES = ("info", "length", "masking key", "payload", "close", "deliver", "finished")
 INFO, LENGTH, KEY, PAYLOAD, CLOSE_PAYLOAD, DELIVER, FINISHED = range(7)
-
-CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-
-FIN = MASKED = 0x80
-
-pack_header = struct.Struct("!BB").pack
-pack_header_16 = struct.Struct("!BBH").pack
-pack_header_64 = struct.Struct("!BBQ").pack
 
 UNLIMITED = 2**63 - 1
 
@@ -37,9 +31,13 @@ class FrameReader:
     """Turns bytes into messages."""
 
     __slots__ = (
+        "_allowed_rsv",
+        "_as_they_are",
         "_buffer",
         "_client",
         "_current",
+        "_deflate",
+        "_encoded",
         "_end",
         "_fin",
         "_handed_out",
@@ -65,6 +63,7 @@ class FrameReader:
         "fragments",
         "fragments_read",
         "frames_read",
+        "message_rsv",
         "pending",
     )
 
@@ -85,6 +84,10 @@ class FrameReader:
         self._header_size = 2 if client else 6
         self._max_whole = min(self._max_size, self._max_frame_size)
         self.fragments = fragments
+        # What extensions have for themselves, and who inflates messages with RSV1.
+        self._allowed_rsv = 0
+        self._deflate: Deflate | None = None
+        self._as_they_are = False
         self.frames_read = 0
         self.fragments_read = 0
         self.bytes_read = 0
@@ -109,8 +112,16 @@ class FrameReader:
         self._message_size = 0
         self._message_fragments = 0
         self._handed_out = False
+        self._encoded = False  # its payload is not yet its data
+        self.message_rsv = 0
         self._buffer: bytearray | None = None
         self._utf8: Utf8Validator | None = None
+
+    def allow(self, rsv: int, deflate: Deflate | None) -> None:
+        """Accept reserved bits on the first frames of messages, as extensions define them."""
+        self._allowed_rsv = rsv
+        self._deflate = deflate
+        self._as_they_are = deflate is None
 
     @property
     def state(self) -> str:
@@ -158,10 +169,15 @@ class FrameReader:
             or (current != DELIVER and current != INFO)
             or self._message_opcode
             or self.fragments
+            or self._as_they_are
         ):
             return None
         source = self._input
         opcode = source[position] ^ FIN
+        deflate = None
+        if opcode & 0x40 and self._deflate is not None:
+            deflate = self._deflate
+            opcode ^= 0x40
         if opcode != TEXT and opcode != BINARY:
             return None
         # With the wrong mask bit the length is too large.
@@ -178,15 +194,22 @@ class FrameReader:
         data: Any = source[start:stop]
         if not self._client:
             data = xor(data, source[start - 4 : start], length)
+        if deflate is not None:
+            self.frames_read += 1
+            data = deflate.decompress(data, self._max_size)
+            length = len(data)
         if opcode == TEXT:
             try:
                 data = data.decode()
             except UnicodeDecodeError:
-                return None
+                if deflate is None:
+                    return None
+                raise wire_error("WS_ERR_INVALID_UTF8") from None
         self._current = DELIVER
         self._position = stop
         self.pending = end - stop
-        self.frames_read += 1
+        if deflate is None:
+            self.frames_read += 1
         self.bytes_read += length
         return opcode, data, True
 
@@ -230,7 +253,7 @@ class FrameReader:
                     return self._opcode, self._take(self._length), True
                 if not self._read_data():
                     return None
-                if self._fin or self.fragments:
+                if self._fin or (self.fragments and not self._as_they_are):
                     self._current = DELIVER
                     return self._deliver()
                 self._current = INFO
@@ -261,10 +284,13 @@ class FrameReader:
         self._length_7 = length_7
         self.frames_read += 1
 
-        if first & 0x30:
-            raise wire_error("WS_ERR_UNEXPECTED_RSV_2_3")
-        if first & 0x40:
-            raise wire_error("WS_ERR_UNEXPECTED_RSV_1")
+        if first & 0x70:
+            # They are of the message, and on its first frame (RFC 7692 section 6).
+            refused = first & ~(self._allowed_rsv << 4 if CONT < opcode < CLOSE else 0)
+            if refused & 0x30:
+                raise wire_error("WS_ERR_UNEXPECTED_RSV_2_3")
+            if refused & 0x40:
+                raise wire_error("WS_ERR_UNEXPECTED_RSV_1")
         if opcode > PONG or BINARY < opcode < CLOSE:
             raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
         if opcode >= CLOSE:
@@ -280,6 +306,9 @@ class FrameReader:
         if not self._masked and not self._client:
             raise wire_error("WS_ERR_EXPECTED_MASK")
 
+        if CONT < opcode < CLOSE:
+            self.message_rsv = first >> 4 & 7
+            self._encoded = self.message_rsv != 0 or self._as_they_are
         if length_7 < 126:
             self._check_length(length_7)
         else:
@@ -290,7 +319,11 @@ class FrameReader:
         if self._opcode < CLOSE:
             if length > self._max_frame_size:
                 raise PayloadTooBig(length, self._max_frame_size)
-            if length > self._max_size - self._message_size:
+            max_payload = self._max_size
+            if self._encoded and self._deflate is not None:
+                # Deflate makes a bit more of what is random.
+                max_payload += (max_payload >> 3) + 64
+            if length > max_payload - self._message_size:
                 raise PayloadTooBig(
                     self._message_size + length,
                     self._max_size,
@@ -302,7 +335,8 @@ class FrameReader:
             if self._message_fragments > self._max_fragments:
                 raise TooManyFragments(self._max_fragments)
             self._message_size += length
-            self.bytes_read += length
+            if not self._encoded or self._as_they_are:
+                self.bytes_read += length
             if self._opcode == CONT or not self._fin:
                 self.fragments_read += 1
         self._length = self._remaining = length
@@ -330,7 +364,7 @@ class FrameReader:
             phase = size & 3
             self._key = self._key[phase:] + self._key[:phase]
             self._remaining -= size
-            if self._message_opcode == TEXT:
+            if self._message_opcode == TEXT and not self._encoded:
                 self._validate(data)
             if self._buffer is None:
                 self._buffer = bytearray(data)
@@ -338,9 +372,13 @@ class FrameReader:
                 self._buffer += data
         if self._remaining:
             return False
-        if self._fin and self._utf8 is not None and not self._utf8.finish():
-            raise wire_error("WS_ERR_INVALID_UTF8")
+        if self._fin and not self._encoded:
+            self._finish_text()
         return True
+
+    def _finish_text(self) -> None:
+        if self._utf8 is not None and not self._utf8.finish():
+            raise wire_error("WS_ERR_INVALID_UTF8")
 
     def _validate(self, data: bytes) -> None:
         if self._utf8 is None:
@@ -357,7 +395,9 @@ class FrameReader:
             data = self._take(self._remaining)
         else:
             data, self._buffer = self._buffer, None
-        if self._message_opcode == TEXT and not self._handed_out and (fin or not self.fragments):
+        if self._encoded:
+            data = self._decode(data, fin)
+        elif self._message_opcode == TEXT and not self._handed_out and (fin or not self.fragments):
             try:
                 text = data.decode()
             except UnicodeDecodeError:
@@ -374,6 +414,24 @@ class FrameReader:
             self._utf8 = None
         return opcode, data, fin
 
+    def _decode(self, data: bytes | bytearray, fin: bool) -> str | bytes | bytearray:
+        """The data of a payload that an extension encoded; for Python's as it came."""
+        if self._deflate is None:
+            return data
+        data = self._deflate.decompress(data, self._max_size, fin)
+        self.bytes_read += len(data)
+        if self._message_opcode != TEXT:
+            return data
+        if self.fragments or self._handed_out:
+            self._validate(data)
+            if fin:
+                self._finish_text()
+            return data
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise wire_error("WS_ERR_INVALID_UTF8") from None
+
 
 def parse_close(payload: bytes) -> Close:
     """Check and split the payload of a close frame (RFC 6455 section 5.5.1)."""
@@ -386,30 +444,3 @@ def parse_close(payload: bytes) -> Close:
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError:
         raise wire_error("WS_ERR_INVALID_UTF8") from None
-
-
-def encode_header(opcode: int, length: int, fin: bool, rsv: int, masked: bool) -> bytes:
-    """A frame's header without its key."""
-    first = (FIN if fin else 0) | rsv << 4 | opcode
-    mask_bit = MASKED if masked else 0
-    if length < 126:
-        return pack_header(first, mask_bit | length)
-    if length < 65536:
-        return pack_header_16(first, mask_bit | 126, length)
-    return pack_header_64(first, mask_bit | 127, length)
-
-
-def encode_frame(
-    opcode: int, data: Buffer, fin: bool = True, rsv: int = 0, key: bytes | None = None
-) -> bytes:
-    """The bytes of a frame."""
-    if not 0 <= opcode <= 15:
-        raise ValueError(f"opcode must be 0 to 15, not {opcode}")
-    if not 0 <= rsv <= 7:
-        raise ValueError(f"rsv must be 0 to 7, not {rsv}")
-    payload = data if type(data) is bytes else bytes(memoryview(data))
-    size = len(payload)
-    if key is None:
-        return encode_header(opcode, size, fin, rsv, False) + payload
-    check_key(key, 0)
-    return encode_header(opcode, size, fin, rsv, True) + key + xor(payload, key, size)

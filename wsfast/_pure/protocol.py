@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ConcurrencyError, ProtocolError, connection_closed
 from ..frames import Close, State, check_close, is_close_code
+from .frame import BINARY, CLOSE, CONT, PING, PONG, TEXT, encode_header
 from .mask import check_key, masking_key, valid_utf8, xor
-from .parser import BINARY, CLOSE, CONT, PING, PONG, TEXT, FrameReader, encode_header
+from .parser import FrameReader
+from .reasons import EXTENSIONS_BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..options import Options
+    from .deflate import Deflate
 
 __all__ = ["Protocol"]
 
@@ -26,28 +29,35 @@ CLOSED = State.CLOSED
 # Above this size the payload is not copied behind its header.
 COPY_LIMIT = 16384
 
+# What permessage-deflate has for itself (RFC 7692 section 6).
+RSV1 = 4
+
 
 class Protocol:
     """The WebSocket protocol after the opening handshake, without any I/O."""
 
     # Faster than a dictionary of so many attributes, and smaller.
     __slots__ = (
+        "_compressing",
         "_discarding",
         "_generate_mask",
         "_postponed",
         "_reader",
         "_received_first",
         "_sending",
+        "_stacked",
         "_stopped",
         "bytes_sent",
         "client",
         "close_received",
         "close_sent",
+        "deflate",
         "error",
         "fragments_sent",
         "frames_sent",
         "messages_received",
         "messages_sent",
+        "negotiated",
         "options",
         "state",
         "wire_bytes_received",
@@ -87,6 +97,10 @@ class Protocol:
             max_frame_size=options.max_frame_size,
             max_fragments=options.max_fragments,
         )
+        self.negotiated: Any = None  # the extensions in use, or the stack of them
+        self._stacked = False
+        self.deflate: Deflate | None = None
+        self._compressing = False
         self._received_first = False
         self._sending = 0
         self._postponed: Close | ProtocolError | None = None
@@ -117,9 +131,20 @@ class Protocol:
         """Let what came before a close frame or an error be dealt with."""
         return True
 
+    def _settled(self) -> bool:
+        if self._stacked and self.negotiated.incoming:
+            self._stopped |= EXTENSIONS_BUSY
+            return False
+        return self.settle()
+
     def answer_ping(self, data: bytes) -> None:
         """Send the pong for a ping."""
-        self._send_frame(PONG, data, True)
+        self._send_frame(PONG, 0, data, True)
+
+    def on_processed(self) -> None:
+        """Extensions have processed an incoming message that took them some time."""
+        self._stopped &= ~EXTENSIONS_BUSY
+        self._process()
 
     # Input
 
@@ -147,6 +172,18 @@ class Protocol:
         """How many bytes of payload came."""
         return self._reader.bytes_read
 
+    def use_deflate(self, extensions: Any, deflate: Deflate) -> None:
+        """Use permessage-deflate, alone."""
+        self._reader.allow(RSV1, deflate)
+        self.deflate = deflate
+        self.negotiated = extensions
+
+    def use_stack(self, stack: Any) -> None:
+        """Let all messages go through extensions."""
+        self._reader.allow(stack.rsv, None)
+        self.negotiated = stack
+        self._stacked = True
+
     def open(self) -> None:
         """The opening handshake is done."""
         self.state = OPEN
@@ -171,7 +208,13 @@ class Protocol:
         """Deal with the frames of the input, until it ends or reading is stopped."""
         reader = self._reader
         while not self._stopped and not self._discarding:
-            item: Any = self._postponed
+            item: Any
+            if self._stacked and self.negotiated.ready:
+                item = self._take_processed()
+                if item is None:
+                    continue
+            else:
+                item = self._postponed
             if item is None:
                 try:
                     frame = reader.next()
@@ -182,6 +225,10 @@ class Protocol:
                         return
                     opcode, data, fin = frame
                     if opcode <= BINARY:
+                        if self._stacked:
+                            if not self.negotiated.receive(opcode, reader.message_rsv, data):
+                                self._stopped |= EXTENSIONS_BUSY
+                            continue
                         if fin:
                             self.messages_received += 1
                         self.on_message(opcode, data, fin)  # type: ignore[arg-type]
@@ -194,7 +241,7 @@ class Protocol:
                         self.on_control(opcode, data)  # type: ignore[arg-type]
                         continue
                     item = data
-            if not self.settle():
+            if not self._settled():
                 self._postponed = item
                 return
             self._postponed = None
@@ -204,6 +251,16 @@ class Protocol:
                 self._receive_close(item)
             else:
                 self.fail(item)
+
+    def _take_processed(self) -> Exception | None:
+        """Deliver what the extensions have made of a message; or return their error."""
+        try:
+            opcode, data = self.negotiated.take()
+        except Exception as error:
+            return error
+        self.messages_received += 1
+        self.on_message(opcode, data, True)
+        return None
 
     def _receive_close(self, close: Close) -> None:
         """Answer a close frame, or end the handshake that we began (RFC 6455 section 5.5.1)."""
@@ -219,15 +276,24 @@ class Protocol:
 
     def _end(self) -> None:
         self.state = CLOSED
+        if self.negotiated is not None:
+            self.negotiated.close()
         self.on_closed()
 
     # Output
 
-    def message(self, data: Any, *, binary: bool | None = None, fin: bool = True) -> None:
+    def message(
+        self,
+        data: Any,
+        *,
+        binary: bool | None = None,
+        fin: bool = True,
+        compress: bool = True,
+    ) -> None:
         """Send a message, or a fragment of one."""
-        self._send_message(data, binary, fin)
+        self._send_message(data, binary, fin, compress)
 
-    def _send_message(self, data: Any, binary: bool | None, fin: bool) -> None:
+    def _send_message(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> None:
         payload: bytes
         if isinstance(data, str):
             payload = data.encode()
@@ -239,28 +305,73 @@ class Protocol:
                 raise ValueError("data sent as text must be valid UTF-8")
         if self.state is not OPEN:
             raise self.closed_error()
-        if self._sending:
-            if self._sending != opcode and (binary is not None or isinstance(data, str)):
-                raise ConcurrencyError("cannot send another message before the last fragment")
-            wire_opcode = CONT
+        deflate = self.deflate
+        wire_opcode = CONT
+        if not self._sending:
+            self._sending = wire_opcode = opcode
+            if deflate is not None:
+                threshold = deflate.parameters.threshold
+                self._compressing = compress and len(payload) >= threshold
+        elif self._sending != opcode and (binary is not None or isinstance(data, str)):
+            raise ConcurrencyError("cannot send another message before the last fragment")
+        opcode = self._sending
+        if fin:
+            self._sending = 0
+        if self._stacked:
+            self.negotiated.send(opcode, payload, fin)
+            return
+        if fin:
+            self.messages_sent += 1
+        self.bytes_sent += len(payload)
+        if deflate is None or not self._compressing:
+            self._send_data(wire_opcode, 0, payload, fin)
         else:
-            wire_opcode = opcode
+            self._send_compressed(wire_opcode, deflate.compress(payload, fin), fin)
+
+    def _send_compressed(self, opcode: int, compressed: bytes, fin: bool) -> None:
+        """Send what was compressed."""
+        try:
+            self._send_data(opcode, 0 if opcode == CONT else RSV1, compressed, fin)
+        except BaseException:
+            # The peer has not got what the next message would refer to.
+            if self.deflate is not None:
+                self.deflate.forget()
+            raise
+
+    def send_deflated(self, opcode: int, compressed: bytes, size: int) -> None:
+        """Send a message that was compressed, in its turn, with the `deflate`."""
+        if self.state is not OPEN:
+            raise self.closed_error()
+        self.messages_sent += 1
+        self.bytes_sent += size
+        self._send_compressed(opcode, compressed, True)
+
+    def send_processed(self, opcode: int, rsv: int, data: bytes) -> None:
+        """Send a message as extensions have made it."""
+        if self.close_sent is None and self.state is not CLOSED:
+            self.messages_sent += 1
+            self.bytes_sent += len(data)
+            self._send_data(opcode, rsv, data, True)
+
+    def finish_close(self, close: Close) -> None:
+        """Send the close frame that waited for the extensions."""
+        if self.close_sent is None and self.state is not CLOSED:
+            self._send_close(close)
+
+    def _send_data(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
+        """Send a message or a fragment of one, in frames of the size that is wanted."""
         fragment_size = self.options.fragment_size
         if fragment_size is not None and len(payload) > fragment_size:
             first = fragment_size * ((len(payload) - 1) // fragment_size)
             for start in range(0, first, fragment_size):
-                self._send_frame(wire_opcode, payload[start : start + fragment_size], False)
+                self._send_frame(opcode, rsv, payload[start : start + fragment_size], False)
                 self.fragments_sent += 1
-                wire_opcode = CONT
+                opcode = CONT
+                rsv = 0
             payload = payload[first:]
-        if fin:
-            self.messages_sent += 1
-            self._sending = 0
-        elif not self._sending:
-            self._sending = opcode
-        if not fin or wire_opcode == CONT:
+        if not fin or opcode == CONT:
             self.fragments_sent += 1
-        self._send_frame(wire_opcode, payload, fin)
+        self._send_frame(opcode, rsv, payload, fin)
 
     def ping(self, data: bytes = b"") -> None:
         """Send a ping frame."""
@@ -273,7 +384,12 @@ class Protocol:
     def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Begin the closing handshake."""
         close = check_close(code, reason)
-        if self.state is OPEN:
+        if self.state is not OPEN:
+            return
+        if self._stacked and self.negotiated.outgoing:
+            self.negotiated.closing = close  # behind what the extensions still have
+            self._begin_closing()
+        else:
             self._send_close(close)
 
     def fail(self, error: BaseException) -> None:
@@ -314,7 +430,7 @@ class Protocol:
             raise ValueError("The data size must not be greater than 125 bytes")
         if self.state is not OPEN:
             raise self.closed_error()
-        self._send_frame(opcode, payload, True)
+        self._send_frame(opcode, 0, payload, True)
 
     def _begin_closing(self) -> None:
         if self.state is not CLOSING:
@@ -326,21 +442,19 @@ class Protocol:
         payload = b""
         if close.code != 1005:
             payload = close.code.to_bytes(2, "big") + close.reason.encode()
-        self._send_frame(CLOSE, payload, True)
+        self._send_frame(CLOSE, 0, payload, True)
         self._begin_closing()
 
-    def _send_frame(self, opcode: int, payload: bytes, fin: bool) -> None:
+    def _send_frame(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
         size = len(payload)
         self.frames_sent += 1
-        if opcode <= BINARY:
-            self.bytes_sent += size
         if self.client:
             key = self._generate_mask()
-            frame = encode_header(opcode, size, fin, 0, True) + key + xor(payload, key, size)
+            frame = encode_header(opcode, size, fin, rsv, True) + key + xor(payload, key, size)
             self.wire_bytes_sent += len(frame)
             self.write(frame)
             return
-        header = encode_header(opcode, size, fin, 0, False)
+        header = encode_header(opcode, size, fin, rsv, False)
         self.wire_bytes_sent += len(header) + size
         if size > COPY_LIMIT:
             self.write(header, payload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from .parser import BINARY, CONT, TEXT
+from .frame import BINARY, CONT, TEXT
 
 __all__ = ["MessageQueue"]
 

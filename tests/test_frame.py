@@ -8,11 +8,8 @@ from twins import BACKENDS, read
 
 
 @pytest.fixture(params=BACKENDS, ids=str)
-def parser(request):
-    return request.param.parser
-
-
-# Writing
+def backend(request):
+    return request.param
 
 
 @pytest.mark.parametrize(
@@ -46,36 +43,36 @@ def parser(request):
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
-def test_frames_are_written_in_their_shortest_form(parser, arguments, expected):
-    written = parser.encode_frame(*arguments)
+def test_frames_are_written_in_their_shortest_form(backend, arguments, expected):
+    written = backend.frame.encode_frame(*arguments)
     assert type(written) is bytes
     assert written == wire(expected)
 
 
-def test_every_length_and_key_is_written_like_the_byte_loop(parser):
+def test_every_length_and_key_is_written_like_the_byte_loop(backend):
     source = random.Random(3).randbytes(300)
     for size in range(301):
         payload = source[:size]
         for key in (None, KEY, ZERO):
-            written = parser.encode_frame(BINARY, payload, key=key)
+            written = backend.frame.encode_frame(BINARY, payload, key=key)
             assert written == frame(BINARY, payload, key=key)
     assert written[-300:] == source
-    assert xor(source, KEY) == parser.encode_frame(BINARY, source, key=KEY)[-300:]
+    assert xor(source, KEY) == backend.frame.encode_frame(BINARY, source, key=KEY)[-300:]
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_the_payload_is_any_buffer_and_is_not_changed(parser, kind):
+def test_the_payload_is_any_buffer_and_is_not_changed(backend, kind):
     payload = kind(b"Hello")
-    assert parser.encode_frame(TEXT, payload, key=KEY) == wire("81 85 37fa213d 7f9f4d5158")
+    assert backend.frame.encode_frame(TEXT, payload, key=KEY) == wire("81 85 37fa213d 7f9f4d5158")
     assert payload == b"Hello"
 
 
 @pytest.mark.parametrize("data", [5, "Hello", None, [1, 2]], ids=repr)
-def test_1_4_cve_2016_10518_a_number_is_no_payload(parser, data):
+def test_1_4_cve_2016_10518_a_number_is_no_payload(backend, data):
     with pytest.raises(TypeError):
-        parser.encode_frame(BINARY, data)
+        backend.frame.encode_frame(BINARY, data)
     with pytest.raises(TypeError):
-        parser.encode_frame(BINARY, data, key=KEY)
+        backend.frame.encode_frame(BINARY, data, key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +86,17 @@ def test_1_4_cve_2016_10518_a_number_is_no_payload(parser, data):
     ],
     ids=str,
 )
-def test_bad_arguments_of_a_frame_are_named(parser, options, words):
+def test_bad_arguments_of_a_frame_are_named(backend, options, words):
     arguments = {"opcode": 1, "data": b"", **options}
     with pytest.raises(ValueError) as caught:
-        parser.encode_frame(**arguments)
+        backend.frame.encode_frame(**arguments)
     assert str(caught.value) == words
 
 
-def test_what_is_written_is_read(parser):
+def test_what_is_written_is_read(backend):
     for opcode, data in ((TEXT, "Hellö"), (BINARY, b"\0" * 70000), (PING, b""), (PONG, b"p")):
         payload = data.encode() if isinstance(data, str) else data
         for key in (None, KEY):
-            reader = parser.FrameReader(client=key is None)
-            stream = parser.encode_frame(opcode, payload, key=key)
+            reader = backend.parser.FrameReader(client=key is None)
+            stream = backend.frame.encode_frame(opcode, payload, key=key)
             assert read(reader, stream) == [(opcode, data, True)]

@@ -1,0 +1,18 @@
+from libc.stdint cimport uint8_t, uint64_t
+
+
+cdef enum:
+    CONT = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+cdef enum:
+    MAX_HEADER = 14
+
+
+cdef size_t write_header(
+    uint8_t* target, int opcode, uint64_t length, bint fin, int rsv, bint masked
+) noexcept nogil

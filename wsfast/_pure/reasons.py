@@ -1,0 +1,9 @@
+"""Why a connection does not read."""
+
+__all__ = ["BY_USER", "EXTENSIONS_BUSY", "QUEUE_FULL", "TURN_OVER", "WRITES_BLOCKED"]
+
+BY_USER = 1
+QUEUE_FULL = 2
+WRITES_BLOCKED = 4
+TURN_OVER = 8
+EXTENSIONS_BUSY = 16

@@ -1,0 +1,104 @@
+"""What `recv` and a `send` to a slow peer wait for; compiled, it is in `_waiting.pxi`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import ConcurrencyError, ConnectionClosedOK
+from .protocol import CLOSED
+from .reasons import QUEUE_FULL
+from .waiter import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from .core import Connection
+    from .queue import MessageQueue
+
+__all__ = ["Drain", "Receive"]
+
+
+class Receive(Waiter):
+    """The awaitable of `recv`."""
+
+    __slots__ = ("_connection", "_decode", "_iterating", "_take")
+
+    def __init__(
+        self,
+        connection: Connection,
+        take: Callable[[MessageQueue], Any],
+        decode: bool | None = None,
+        iterating: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._take = take
+        self._decode = decode
+        self._iterating = iterating
+        # As Waiter does it, without another call.
+        self._loop = connection.loop
+        self._asyncio_future_blocking = self._callback = self._cancelled = self._steps = None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        connection = self._connection
+        if connection._receiver is not None:
+            raise ConcurrencyError(
+                "cannot call recv while another coroutine is already running recv"
+            )
+        if connection.message_listener is not None:
+            raise ConcurrencyError("cannot call recv while a message listener is attached")
+        queue = connection._queue
+        take = self._take
+        try:
+            while not queue or (result := take(queue)) is None:
+                if connection._discarding:
+                    error = connection.closed_error()
+                    if self._iterating and isinstance(error, ConnectionClosedOK):
+                        raise StopAsyncIteration
+                    raise error
+                connection._receiver = self
+                if connection._stopped & QUEUE_FULL:
+                    # Of a message that comes in fragments there may be more than the queue takes.
+                    connection._go_on(QUEUE_FULL)
+                self._asyncio_future_blocking = True
+                yield self
+            if connection._stopped & QUEUE_FULL and len(queue) <= connection._max_queue // 4:
+                connection._go_on(QUEUE_FULL)
+            return result if self._decode is None else convert(result, self._decode)
+        finally:
+            self._asyncio_future_blocking = None
+            if connection._receiver is self:
+                connection._receiver = None
+
+
+class Drain(Waiter):
+    """The awaitable of a `send` that found the peer slow."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        Waiter.__init__(self, connection.loop)
+        self._connection = connection
+
+    def __await__(self) -> Generator[Any, None, None]:
+        connection = self._connection
+        try:
+            while connection._blocked and connection.state is not CLOSED:
+                if self not in connection._drains:
+                    connection._drains.append(self)
+                self._asyncio_future_blocking = True
+                yield self
+        finally:
+            self._asyncio_future_blocking = None
+            if self in connection._drains:
+                connection._drains.remove(self)
+        if connection.state is CLOSED:
+            raise connection.closed_error()
+
+
+def convert(message: Any, decode: bool) -> Any:
+    """The message, or each of a batch, as str or as bytes, as asked for."""
+    if type(message) is list:
+        return [convert(item, decode) for item in message]
+    if decode:
+        return message if isinstance(message, str) else message.decode()
+    return message.encode() if isinstance(message, str) else message

@@ -1,0 +1,201 @@
+"""What a connection does with extensions that it cannot do by itself.
+
+Messages go as wholes through a container of extensions, both ways, and come out in their order, at
+once or later. Only what comes out decides what happens: the state machine goes on with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .._backend import Deflate
+from ..awaitables import Completion, Failed
+from ..exceptions import PayloadTooBig, wire_error
+from ..frames import Opcode, State
+from .interface import Message
+
+if TYPE_CHECKING:
+    from ..frames import Close
+    from .container import Extensions
+
+__all__ = ["Stack", "attach"]
+
+# As many messages may be on their way in; then reading stops.
+MAX_INCOMING = 64
+
+
+def attach(protocol: Any, extensions: Extensions) -> None:
+    """Let a connection use what was agreed; before it is open.
+
+    Permessage-deflate alone is done in the core. With other extensions all of them go through the
+    stack.
+    """
+    sessions = extensions.sessions
+    deflate = getattr(sessions[0], "deflate", None) if len(sessions) == 1 else None
+    if isinstance(deflate, Deflate):
+        protocol.use_deflate(extensions, deflate)
+    elif sessions:
+        protocol.use_stack(Stack(protocol, extensions))
+
+
+class Stack:
+    """The extensions of a connection, and what they are busy with.
+
+    Args:
+        protocol: the connection.
+        extensions: what was agreed.
+    """
+
+    __slots__ = (
+        "_extensions",
+        "_failed",
+        "_fragments",
+        "_protocol",
+        "_receiving",
+        "_sent",
+        "_waiters",
+        "closing",
+        "incoming",
+        "outgoing",
+        "ready",
+    )
+
+    def __init__(self, protocol: Any, extensions: Extensions) -> None:
+        self._protocol = protocol
+        self._extensions = extensions
+        self._receiving = False
+        self._failed = False
+        self._fragments: list[bytes] = []
+        # How many messages have gone out, and who waits for which of them.
+        self._sent = 0
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        #: How many messages are on their way in, and out.
+        self.incoming = 0
+        self.outgoing = 0
+        #: Messages that have come through, and at their end perhaps an error.
+        self.ready: deque[Any] = deque()
+        #: The close frame to send when all messages have gone out.
+        self.closing: Close | None = None
+
+    @property
+    def rsv(self) -> int:
+        """The reserved bits that they use."""
+        return self._extensions.rsv
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the extensions, in their order."""
+        return self._extensions.names
+
+    # In
+
+    def receive(self, opcode: int, rsv: int, data: bytes) -> bool:
+        """Begin with a message; False if no more should come for now."""
+        message = Message(bool(rsv & 4), bool(rsv & 2), bool(rsv & 1), opcode, data)
+        self.incoming += 1
+        self._receiving = True
+        try:
+            self._extensions.process_incoming_message(message, self._processed_incoming)
+        finally:
+            self._receiving = False
+        return self.incoming < MAX_INCOMING
+
+    def _processed_incoming(self, error: BaseException | None, message: Message | None) -> None:
+        if self._failed:
+            return
+        if error is not None:
+            # Nothing comes behind it, however much is still on its way.
+            self._failed = True
+            self.incoming = 1
+        self.incoming -= 1
+        self.ready.append(message if error is None else error)
+        if not self._receiving:
+            self._protocol.on_processed()
+
+    def take(self) -> tuple[int, str | bytes]:
+        """The next message that has come through.
+
+        Raises:
+            ExtensionError, ProtocolError: there is none, because of this.
+        """
+        message = self.ready.popleft()
+        if isinstance(message, BaseException):
+            raise message
+        data = bytes(message.data)
+        limit = self._protocol.options.max_size
+        if limit is not None and len(data) > limit:
+            raise PayloadTooBig(len(data), limit, "Message")
+        if message.opcode == Opcode.TEXT:
+            try:
+                return Opcode.TEXT, data.decode()
+            except UnicodeDecodeError:
+                raise wire_error("WS_ERR_INVALID_UTF8") from None
+        return Opcode.BINARY, data
+
+    # Out
+
+    def send(self, opcode: int, data: bytes, fin: bool) -> None:
+        """Begin with a message, when all of its fragments are there."""
+        if not fin or self._fragments:
+            self._fragments.append(data)
+            if not fin:
+                return
+            data = b"".join(self._fragments)
+            self._fragments.clear()
+        self.outgoing += 1
+        message = Message(False, False, False, opcode, data)
+        self._extensions.process_outgoing_message(message, self._processed_outgoing)
+
+    def _processed_outgoing(self, error: BaseException | None, message: Message | None) -> None:
+        self.outgoing -= 1
+        protocol = self._protocol
+        if message is not None:
+            rsv = message.rsv1 << 2 | message.rsv2 << 1 | message.rsv3
+            try:
+                protocol.send_processed(message.opcode, rsv, bytes(message.data))
+            except Exception as failure:  # the masking key, or what is no message
+                error = failure
+        if error is not None:
+            protocol.fail(error)
+        self._sent += 1
+        if not self.outgoing and self.closing is not None:
+            protocol.finish_close(self.closing)
+        self._wake(self._sent)
+
+    def sent(self) -> Any:
+        """What a send returns: the awaitable that waits until its message has gone out."""
+        protocol = self._protocol
+        if protocol.state is not State.OPEN:
+            return Failed(protocol, protocol.closed_error)
+        if not self.outgoing:
+            return protocol.drain()
+        return Completion(partial(self._wait, self._sent + self.outgoing))
+
+    async def _wait(self, number: int) -> None:
+        protocol = self._protocol
+        if self._sent < number and protocol.state is not State.CLOSED:
+            future = asyncio.get_running_loop().create_future()
+            self._waiters.append((number, future))
+            await future
+        if self._sent < number:
+            raise protocol.closed_error()
+        await protocol.drain()
+
+    def _wake(self, number: float) -> None:
+        waiters = self._waiters
+        self._waiters = [waiter for waiter in waiters if waiter[0] > number]
+        for wanted, future in waiters:
+            if wanted <= number and not future.done():
+                future.set_result(None)
+
+    # The end
+
+    def close(self) -> None:
+        """The connection is closed."""
+        self._failed = True
+        self.incoming = 0
+        self._extensions.close()
+        self._wake(float("inf"))
