@@ -45,6 +45,7 @@ TREE = {
     "ProtocolError": "WebSocketException",
     "PayloadTooBig": "ProtocolError",
     "TooManyFragments": "ProtocolError",
+    "ExtensionError": "WebSocketException",
     "KeepaliveTimeout": "WebSocketException",
     "SendFailed": "WebSocketException",
     "WriteBufferFull": "WebSocketException",
@@ -94,6 +95,7 @@ EXAMPLES = [
     wsfast.ProtocolError("text", "WS_ERR_X", 1007),
     wsfast.PayloadTooBig(2097152, 1048576),
     wsfast.TooManyFragments(4096),
+    wsfast.ExtensionError("name: text", 1003),
     wsfast.KeepaliveTimeout("text", "WS_ERR_X"),
     wsfast.SendFailed("text"),
     wsfast.WriteBufferFull(2, 1),
@@ -200,6 +202,7 @@ def test_errors_on_the_wire_have_a_code_a_close_code_and_a_text(code):
     [
         (wsfast.PayloadTooBig(2, 1), 1009),
         (wsfast.TooManyFragments(1), 1009),
+        (wsfast.ExtensionError("x"), 1010),
         (wsfast.SendFailed("x"), 1011),
         (wsfast.WriteBufferFull(2, 1), 1008),
         (wsfast.KeepaliveTimeout("x", "WS_ERR_X"), 1011),

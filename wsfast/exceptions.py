@@ -34,6 +34,7 @@ and the errors that fail a connection have the ``close_code`` that the peer gets
     |-- ProtocolError                   one of ``WIRE_ERRORS``
     |   |-- PayloadTooBig               WS_ERR_UNSUPPORTED_MESSAGE_LENGTH
     |   `-- TooManyFragments            WS_ERR_TOO_MANY_BUFFERED_PARTS
+    |-- ExtensionError                  WS_ERR_EXTENSION
     |-- KeepaliveTimeout                WS_ERR_KEEPALIVE_TIMEOUT, WS_ERR_IDLE_TIMEOUT, ...
     |-- SendFailed                      WS_ERR_SEND_FAILED
     |-- WriteBufferFull                 WS_ERR_WRITE_BUFFER_FULL
@@ -49,7 +50,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from .frames import Close, visible
+from .frames import Close, is_close_code, visible
 
 if TYPE_CHECKING:
     from .protocol.http import Response
@@ -60,6 +61,7 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "DuplicateParameter",
+    "ExtensionError",
     "HeaderLineTooLong",
     "InvalidHandshake",
     "InvalidHeader",
@@ -476,6 +478,44 @@ class TooManyFragments(ProtocolError):
             1009,
         )
         self.max_fragments = max_fragments
+
+
+class ExtensionError(WebSocketException):
+    """An extension could not process a message. The connection is failed with ``close_code``.
+
+    Args:
+        message: the name of the extension and what went wrong.
+        close_code: 1010, unless the extension's own exception says otherwise.
+    """
+
+    code = "WS_ERR_EXTENSION"
+
+    def __init__(self, message: str, close_code: int = 1010) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+    @classmethod
+    def wrap(cls, name: str, error: object) -> ExtensionError | ProtocolError:
+        """What to raise for an error that came out of an extension's session.
+
+        Args:
+            name: the name of the extension.
+            error: an exception, or whatever a session passed to its callback instead of one.
+
+        Returns:
+            ``error`` if it is a ``ProtocolError``, which says all that is needed. Otherwise an
+            ``ExtensionError`` with its text, its ``close_code`` if it has one that may be sent,
+            and itself as the cause.
+        """
+        if isinstance(error, ProtocolError):
+            return error
+        wrapped = cls(f"{name}: {str(error) or type(error).__name__}")
+        close_code = getattr(error, "close_code", None)
+        if isinstance(close_code, int) and is_close_code(close_code):
+            wrapped.close_code = close_code
+        if isinstance(error, BaseException):
+            wrapped.__cause__ = error
+        return wrapped
 
 
 class KeepaliveTimeout(WebSocketException):

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..exceptions import InvalidHeaderFormat, printable
 from ..typing import HeadersLike
+from .scanner import TOKEN, Scanner
 
 __all__ = [
     "Headers",
@@ -28,11 +29,8 @@ __all__ = [
     "parse_token_list",
 ]
 
-# RFC 9110 section 5.6.2. A token is ASCII, so str.lower() is safe on one.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 9110 section 5.5: visible characters, blanks, and the upper half of ISO-8859-1.
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_BLANKS = re.compile(r"[ \t]*")
 # RFC 7617 section 2: the scheme is case-insensitive, the credentials are one token68.
 _BASIC = re.compile(r"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
@@ -61,7 +59,7 @@ _NAMES = {
 
 def is_token(text: str) -> bool:
     """Tell whether ``text`` is a token, as the names of headers and subprotocols must be."""
-    return _TOKEN.fullmatch(text) is not None
+    return TOKEN.fullmatch(text) is not None
 
 
 def check_header(name: str, value: str) -> None:
@@ -77,7 +75,7 @@ def check_header(name: str, value: str) -> None:
         raise TypeError(f"the name of a header must be a str, not {name!r}")
     if not isinstance(value, str):
         raise TypeError(f"the value of the {name} header must be a str, not {value!r}")
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise ValueError(f"invalid header name: {name!r}")
     if not _FIELD_VALUE.fullmatch(value):
         raise ValueError(f"invalid {name} header: {printable(value)}")
@@ -245,7 +243,7 @@ def parse_token_list(name: str, values: Iterable[str]) -> list[str]:
     for value in values:
         for element in value.split(","):
             token = element.strip(" \t")
-            if _TOKEN.fullmatch(token):
+            if TOKEN.fullmatch(token):
                 tokens.append(token.lower())
             elif token:
                 raise InvalidHeaderFormat(name, value)
@@ -265,39 +263,16 @@ def parse_subprotocols(values: Iterable[str]) -> list[str]:
         InvalidHeaderFormat: the list is not made of tokens with a comma between (an empty element
             is an error here), or a name is repeated. The message says where.
     """
-    header = ", ".join(values)
+    scanner = Scanner("Sec-WebSocket-Protocol", ", ".join(values))
     names: dict[str, None] = {}
-    pos = 0
-    while True:
-        token = _TOKEN.match(header, pos)
-        if token is None:
-            raise _unexpected(header, pos)
-        if token[0] in names:
-            raise _invalid_subprotocols(header, f'The "{token[0]}" subprotocol is duplicated')
-        names[token[0]] = None
-        if token.end() == len(header):
-            return list(names)
-        pos = _skip_blanks(header, token.end())
-        if header[pos : pos + 1] != ",":
-            raise _unexpected(header, pos)
-        pos = _skip_blanks(header, pos + 1)
-
-
-def _skip_blanks(header: str, pos: int) -> int:
-    blanks = _BLANKS.match(header, pos)
-    assert blanks is not None  # it matches nothing, too
-    return blanks.end()
-
-
-def _unexpected(header: str, pos: int) -> InvalidHeaderFormat:
-    if pos == len(header):
-        return _invalid_subprotocols(header, "Unexpected end of input")
-    return _invalid_subprotocols(header, f"Unexpected character at index {pos}")
-
-
-def _invalid_subprotocols(header: str, problem: str) -> InvalidHeaderFormat:
-    msg = f"invalid Sec-WebSocket-Protocol header: {problem}"
-    return InvalidHeaderFormat("Sec-WebSocket-Protocol", header, msg)
+    separator = ","
+    while separator:
+        name = scanner.token()
+        if name in names:
+            raise scanner.invalid(f'The "{name}" subprotocol is duplicated')
+        names[name] = None
+        separator = scanner.separator(",")
+    return list(names)
 
 
 def build_quoted_string(text: str) -> str:
