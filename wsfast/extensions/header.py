@@ -95,8 +95,10 @@ def _format(name: str, parameters: Parameters) -> str:
         raise TypeError(f"the parameters of {name} must be a mapping, not {parameters!r}")
     parts = [name]
     for key, values in parameters.items():
-        for value in values if isinstance(values, (list, tuple)) else [values]:
-            parts.append(key if value is True else f"{key}={_format_value(name, key, value)}")
+        parts += [
+            key if value is True else f"{key}={_format_value(name, key, value)}"
+            for value in (values if isinstance(values, (list, tuple)) else [values])
+        ]
     for part in (name, *parameters):
         if not isinstance(part, str) or not is_token(part):
             raise ValueError(f"a name in Sec-WebSocket-Extensions must be a token, not {part!r}")

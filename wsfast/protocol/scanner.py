@@ -1,4 +1,4 @@
-"""The scanner of Sec-WebSocket-Extensions and Sec-WebSocket-Protocol: tokens with separators between.
+"""The scanner of Sec-WebSocket-Extensions and -Protocol: tokens with separators between.
 
 It goes through the header once, from left to right, and never back: what a peer sends costs no more
 than its length.
@@ -16,8 +16,8 @@ __all__ = ["TOKEN", "Scanner"]
 _TOKEN_CHARACTER = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 TOKEN = re.compile(f"{_TOKEN_CHARACTER}+")
 _BLANKS = re.compile(r"[ \t]*")
-# What stands between quotes: by RFC 9110 section 5.6.4, and by RFC 6455 section 9.1, where it must be
-# a token when the backslashes are gone. At each character there is one way to go on: both are linear.
+# What stands between quotes: by RFC 9110 section 5.6.4, and by RFC 6455 section 9.1, where it must
+# be a token when the backslashes are gone. There is one way to match each character: it is linear.
 _QUOTED = re.compile(r"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*")
 _QUOTED_TOKEN = re.compile(rf"(?:\\?{_TOKEN_CHARACTER})*")
 _ESCAPED = re.compile(r"\\(.)")
