@@ -39,7 +39,7 @@ def recording_zlib(module=zlib):
         return module.decompressobj(*arguments)
 
     recording = ModuleType("recording")
-    for name in ("error", "DEFLATED", "Z_SYNC_FLUSH"):
+    for name in ("error", "DEFLATED", "Z_FULL_FLUSH", "Z_SYNC_FLUSH"):
         setattr(recording, name, getattr(module, name))
     recording.compressobj = compressobj
     recording.decompressobj = decompressobj

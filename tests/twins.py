@@ -31,19 +31,14 @@ class Backend(NamedTuple):
     waiter: Any
     core: Any
     broadcast: Any
-    Deflate: Any
 
     def __str__(self):
         return self.name
 
 
 def load(name, prefix):
-    modules = [importlib.import_module(f"wsfast.{prefix}{x}") for x in Backend._fields[1:-1]]
-    try:
-        deflate = importlib.import_module(f"wsfast.{prefix}deflate")
-    except ImportError:  # until it is compiled, too
-        deflate = importlib.import_module("wsfast._pure.deflate")
-    return Backend(name, *modules, deflate.Deflate)
+    modules = Backend._fields[1:]
+    return Backend(name, *[importlib.import_module(f"wsfast.{prefix}{x}") for x in modules])
 
 
 PURE = load("pure", "_pure.")

@@ -94,9 +94,11 @@ cdef class Deflate:
             self.decompressor = new_context(parameters, parameters.peer_dictionary)
         try:
             output = self.decompressor.decompress(data, min(limit, UNLIMITED) + 1)
-        except parameters.zlib.error:
-            raise wire_error("WS_ERR_INVALID_COMPRESSED_DATA") from None
+        except parameters.zlib.error as error:
+            self.decompressor = None
+            raise wire_error("WS_ERR_INVALID_COMPRESSED_DATA") from error
         if <uint64_t> PyBytes_GET_SIZE(output) > limit:
+            self.decompressor = None
             raise PayloadTooBig(PyBytes_GET_SIZE(output), limit, "Message")
         if self.decompressor.eof:
             return self.leave_fast_path().inflate_rest(output, limit)

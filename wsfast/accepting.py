@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .connection import WebSocket
 from .exceptions import InvalidHandshake
+from .extensions.negotiation import accept_extensions
+from .extensions.stack import attach
 from .protocol import handshake
 from .protocol.http import HeadReader, Request, Response, parse_request
 
 if TYPE_CHECKING:
+    from .extensions import Extensions
     from .server import WebSocketServer
 
 __all__ = ["SERVER_CLOSING", "ClientInfo", "ServerHandshake"]
@@ -53,6 +56,7 @@ class ServerHandshake:
         "_answered",
         "_deadline",
         "_driver",
+        "_extensions",
         "_head",
         "_paused",
         "_reader",
@@ -71,6 +75,7 @@ class ServerHandshake:
         self._head = b""
         self._rest = b""
         self._ws: WebSocket | None = None
+        self._extensions: Extensions | None = None
         self._task: asyncio.Task[None] | None = None  # while a hook is awaited
         self._paused = False
         self._started = False
@@ -124,6 +129,7 @@ class ServerHandshake:
     def lost(self, error: BaseException | None) -> None:
         self._answered = True
         self._end_hook()
+        self._drop_extensions()
         if self._ws is not None:
             self._ws.lost(error)  # a hook may have given it to somebody who waits for its end
         self._server.handshake_ended(self)
@@ -222,12 +228,17 @@ class ServerHandshake:
             ws.subprotocol = handshake.check_selected_subprotocol(selected, offered)
         else:
             ws.subprotocol = handshake.select_subprotocol(offered, server.subprotocols)
+        self._extensions = accept_extensions(request.headers, server.extensions)
+        extensions = None if self._extensions is None else self._extensions.header
         if server.process_response is None:
             return server.unavailable() or handshake.accept_head(
-                upgrade.key, ws.subprotocol, server.server_header
+                upgrade.key, ws.subprotocol, extensions, server.server_header
             )
         response = handshake.accept_response(
-            upgrade.key, subprotocol=ws.subprotocol, server_header=server.server_header
+            upgrade.key,
+            subprotocol=ws.subprotocol,
+            extensions=extensions,
+            server_header=server.server_header,
         )
         other = yield server.process_response, (ws, request, response)
         if other is not None:
@@ -288,11 +299,19 @@ class ServerHandshake:
         driver = self._driver
         driver.write(self, (answer,))
         driver.target = websocket
+        if self._extensions is not None:
+            attach(websocket, self._extensions)
         websocket.opened()
         server.accept_connection(websocket, self._request)
         server.handshake_ended(self)
         if self._rest:
             websocket.receive_soon(self._rest)
+
+    def _drop_extensions(self) -> None:
+        """The handshake fails behind their negotiation."""
+        if self._extensions is not None:
+            self._extensions.close()
+            self._extensions = None
 
     def _fail_response(self, error: Exception) -> None:
         """A hook's response cannot be sent, for instance because of a line break in a header."""
@@ -308,6 +327,7 @@ class ServerHandshake:
         """Close so that what was sent arrives: what comes is read and discarded."""
         self._answered = True
         self._reader = None
+        self._drop_extensions()
         timeout = self._server.options.close_timeout
         if not self._driver.get_extra_info(self, "buffered"):
             timeout = LINGER if timeout is None else min(timeout, LINGER)

@@ -13,7 +13,10 @@ from . import engine
 from ._backend import encode_frame, masking_key
 from .connection import WebSocket
 from .dial import open_socket, open_unix_socket
-from .exceptions import InvalidHandshake, InvalidMessage, NetworkError, UnexpectedExtension
+from .exceptions import InvalidHandshake, InvalidMessage, NetworkError
+from .extensions import Extensions
+from .extensions.negotiation import activate_extensions, close_reason, select_extensions
+from .extensions.stack import attach
 from .frames import Opcode
 from .options import (
     Options,
@@ -36,8 +39,9 @@ from .uri import parse_uri
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .extensions import Extension
     from .protocol.http import Request, Response
-    from .typing import HeadersLike, LoggerLike
+    from .typing import Compression, HeadersLike, LoggerLike
 
 __all__ = ["connect"]
 
@@ -69,6 +73,9 @@ class connect:
         sock: a connected socket to use.
         host, port: to connect to instead of those of the address.
         local_address: (host, port) to connect from.
+        extensions: to offer, in the order of preference.
+        compression: "deflate" or True to offer to compress messages, None or False not to, or a
+            `PerMessageDeflate` that says how; it stands behind ``extensions``.
         protocol_version: 13 or 8.
         generate_mask: returns the 4 bytes of the next masking key; it must not use the
             connection.
@@ -109,6 +116,8 @@ class connect:
         local_address: tuple[str, int] | None = None,
         protocol_version: int = 13,
         generate_mask: Callable[[], bytes] | None = None,
+        extensions: Iterable[Extension] | None = None,
+        compression: Compression = "deflate",
         logger: LoggerLike = logger,
         driver: str | None = None,
         **options: Any,
@@ -159,8 +168,9 @@ class connect:
         self._port = port
         self._local_address = local_address
         self._websocket: WebSocket | None = None
+        self.extensions = select_extensions(extensions, compression, self.options.max_size)
         # So that a bad header is refused at the call.
-        self._request("")
+        self._request("", None)
 
     def __await__(self) -> Generator[Any, None, WebSocket]:
         return self._connect().__await__()
@@ -179,11 +189,12 @@ class connect:
             websocket, self._websocket = self._websocket, None
             await websocket.__aexit__(exc_type, exc_value, traceback)
 
-    def _request(self, key: str) -> Request:
+    def _request(self, key: str, extensions: str | None) -> Request:
         return handshake.build_request(
             self.uri,
             key,
             subprotocols=self.subprotocols,
+            extensions=extensions,
             origin=self.origin,
             additional_headers=self.additional_headers,
             auth=self.auth,
@@ -281,14 +292,25 @@ def releaser(clients: Clients, logger: LoggerLike) -> Callable[[WebSocket], None
 class ClientHandshake:
     """The opening handshake of one connection: the driver's target before the WebSocket is."""
 
-    __slots__ = ("_config", "_key", "_linger", "_loop", "_reader", "_request", "done", "driver")
+    __slots__ = (
+        "_config",
+        "_extensions",
+        "_key",
+        "_linger",
+        "_loop",
+        "_reader",
+        "_request",
+        "done",
+        "driver",
+    )
 
     def __init__(self, config: connect, loop: asyncio.AbstractEventLoop) -> None:
         self._config = config
         self._loop = loop
         self._reader = ResponseReader()
         self._key = handshake.generate_key()
-        self._request = config._request(self._key)
+        self._extensions = Extensions(config.extensions, strict=True)
+        self._request = config._request(self._key, self._extensions.generate_offer())
         self.driver: Any = None
         self._linger: asyncio.TimerHandle | None = None
         self.done: asyncio.Future[WebSocket] = loop.create_future()
@@ -331,6 +353,7 @@ class ClientHandshake:
 
     def give_up(self) -> None:
         """It failed, or whoever waited is gone: close the transport."""
+        self._extensions.close()
         if not self.done.cancel() and not self.done.cancelled():
             self.done.exception()  # not to be complained about
         if self.driver is not None and self._linger is None:
@@ -340,16 +363,16 @@ class ClientHandshake:
 
     def _answer(self, response: Response, rest: Any) -> None:
         config = self._config
+        subprotocol = handshake.check_response(
+            response,
+            self._key,
+            subprotocols=config.subprotocols,
+            require_subprotocol=config.require_subprotocol,
+        )
         try:
-            subprotocol = handshake.check_response(
-                response,
-                self._key,
-                subprotocols=config.subprotocols,
-                require_subprotocol=config.require_subprotocol,
-            )
-        except UnexpectedExtension:
-            # The server believes that the connection is open (RFC 6455 section 7.4.1).
-            self._refuse_extension()
+            activate_extensions(response.headers, self._extensions)
+        except InvalidHandshake as error:
+            self._refuse_extensions(error)
             raise
         clients = Clients.of(self._loop, config.options.sweep_interval)
         websocket = WebSocket(
@@ -365,6 +388,7 @@ class ClientHandshake:
         websocket._response = response
         websocket.subprotocol = subprotocol
         self.driver.target = websocket
+        attach(websocket, self._extensions)
         websocket.opened()
         clients.add(websocket)
         config.logger.debug("connected to %s", websocket.url)
@@ -372,8 +396,9 @@ class ClientHandshake:
         if rest:
             websocket.receive_soon(bytes(rest))
 
-    def _refuse_extension(self) -> None:
-        payload = (1010).to_bytes(2, "big") + b"extension was not requested"
+    def _refuse_extensions(self, error: InvalidHandshake) -> None:
+        """Tell the server, which believes that the connection is open, why it is not."""
+        payload = (1010).to_bytes(2, "big") + close_reason(error).encode()
         frame = encode_frame(Opcode.CLOSE, payload, True, 0, masking_key())
         self.driver.write(self, (frame,))
         self.driver.shutdown_write(self)

@@ -84,8 +84,12 @@ class Inflater:
             self._context = new_context(self._parameters, self._parameters.peer_dictionary)
         try:
             output = self._inflate_pieces(data, limit, fin)
-        except self._parameters.zlib.error:
-            raise wire_error("WS_ERR_INVALID_COMPRESSED_DATA") from None
+        except BaseException as error:
+            self._context = None
+            self._begin_message()
+            if isinstance(error, self._parameters.zlib.error):
+                raise wire_error("WS_ERR_INVALID_COMPRESSED_DATA") from error
+            raise
         if fin:
             self._begin_message()
             if not self._parameters.peer_takeover:

@@ -17,6 +17,7 @@ from .awaitables import Completion
 from .connection import WebSocket
 from .events import EventSource
 from .exceptions import ConnectionClosed, ProtocolError
+from .extensions.negotiation import select_extensions
 from .frames import State, check_close
 from .listening import listening_sockets, unix_socket
 from .options import (
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     import re
     from types import TracebackType
 
-    from .typing import LoggerLike
+    from .extensions import Extension
+    from .typing import Compression, LoggerLike
 
 __all__ = ["ClientInfo", "WebSocketServer", "serve"]
 
@@ -77,6 +79,9 @@ class WebSocketServer(EventSource):
         process_request: called with the WebSocket and the `Request`; may return a `Response`.
         process_response: called with the WebSocket, the `Request` and the `Response`; may return
             another `Response`.
+        extensions: those that the server has, in its order of preference.
+        compression: True or "deflate" to compress messages, or a `PerMessageDeflate` that says how;
+            it stands behind ``extensions``.
         client_tracking: whether `connections` is kept.
         max_connections: further clients get 503.
         backlog, reuse_port: of the listening socket.
@@ -113,6 +118,8 @@ class WebSocketServer(EventSource):
         select_subprotocol: Callable[[WebSocket, Sequence[str]], Any] | None = None,
         process_request: Callable[[WebSocket, Request], Any] | None = None,
         process_response: Callable[[WebSocket, Request, Response], Any] | None = None,
+        extensions: Iterable[Extension] | None = None,
+        compression: Compression = None,
         client_tracking: bool = True,
         max_connections: int | None = None,
         backlog: int = 1024,
@@ -166,6 +173,7 @@ class WebSocketServer(EventSource):
         self.subprotocols = handshake.check_subprotocols(
             () if subprotocols is None else subprotocols
         )
+        self.extensions = select_extensions(extensions, compression, self.options.max_size)
         self.verify_client = verify_client
         self.select_subprotocol = select_subprotocol
         self.process_request = process_request
@@ -393,6 +401,7 @@ class WebSocketServer(EventSource):
         return handshake.accept_response(
             websocket.request.headers["Sec-WebSocket-Key"],
             subprotocol=websocket.subprotocol,
+            extensions=None if websocket.negotiated is None else websocket.negotiated.header,
             server_header=self.server_header,
         )
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import http
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, NewType, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NewType, TypeAlias
+
+if TYPE_CHECKING:
+    from .extensions import PerMessageDeflate
 
 __all__ = [
     "BytesLike",
@@ -25,6 +28,9 @@ Data: TypeAlias = str | bytes
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 """Bytes as they may be passed in."""
+
+Compression: TypeAlias = "bool | Literal['deflate'] | PerMessageDeflate | None"
+"""What ``compression`` may be: True or "deflate" with the defaults, None or False for none."""
 
 DataLike: TypeAlias = str | bytes | bytearray | memoryview
 """A message as it may be sent."""

@@ -130,7 +130,7 @@ def test_a_response_is_taken_or_refused(row):
 @pytest.mark.parametrize("row", ACCEPTED.values(), ids=ACCEPTED)
 def test_contexts_are_made_as_agreed_and_as_often(row):
     """PD15, PD16"""
-    options, response, (window_bits, takeover), (peer_window_bits, peer_takeover) = row
+    options, response, (window_bits, _), (peer_window_bits, peer_takeover) = row
     module, compressors, inflaters = recording_zlib()
     extension = PerMessageDeflate(**options, zlib=module, level=1, mem_level=2, strategy=3)
     session = extension.configure(threshold=0).create_client_session()
@@ -139,7 +139,8 @@ def test_contexts_are_made_as_agreed_and_as_often(row):
     for _ in range(2):
         assert session.process_incoming_message(Message(HELLO, rsv1=True)).data == b"Hello"
         assert session.process_outgoing_message(Message(b"Hello")).rsv1
-    assert compressors == [(1, 8, -window_bits, 2, 3)] * (1 if takeover else 2)
+    # Without takeover it is the same one, which has forgotten the first message.
+    assert compressors == [(1, 8, -window_bits, 2, 3)]
     assert inflaters == [(-peer_window_bits,)] * (1 if peer_takeover else 2)
 
 

@@ -95,9 +95,11 @@ class Deflate:
             self._decompressor = decompressor
         try:
             output: bytes = decompressor.decompress(payload, min(limit, UNLIMITED) + 1)
-        except parameters.zlib.error:
-            raise wire_error("WS_ERR_INVALID_COMPRESSED_DATA") from None
+        except parameters.zlib.error as error:
+            self._decompressor = None
+            raise wire_error("WS_ERR_INVALID_COMPRESSED_DATA") from error
         if len(output) > limit:
+            self._decompressor = None
             raise PayloadTooBig(len(output), limit, "Message")
         if decompressor.eof:
             return self._leave_fast_path().inflate_rest(output, limit)

@@ -6,6 +6,7 @@ nothing. Those who implement the WebSocket protocol themselves need `Extensions`
 """
 
 from .container import Extensions
+from .deflate import PerMessageDeflate
 from .header import format_extensions, parse_extensions
 from .interface import ClientSession, Extension, Frame, Message, ServerSession, Session
 
@@ -15,6 +16,7 @@ __all__ = [
     "Extensions",
     "Frame",
     "Message",
+    "PerMessageDeflate",
     "ServerSession",
     "Session",
     "format_extensions",

@@ -46,6 +46,8 @@ class Extensions:
         """The names of the active extensions: in the order that outgoing messages take."""
         self.sessions: tuple[Session, ...] = ()
         """Their sessions, in the same order."""
+        self.header: str | None = None
+        """What was agreed: the response's Sec-WebSocket-Extensions."""
         self.rsv = 0
         """The bits that they use: 4 for RSV1, 2 for RSV2, 1 for RSV3."""
         self._strict = strict
@@ -117,6 +119,11 @@ class Extensions:
             self._close_offered()
             raise
 
+    @property
+    def is_offering(self) -> bool:
+        """Whether there is a client's offer."""
+        return bool(self._offered)
+
     def activate(self, header: str | None) -> None:
         """Activate what the server accepts, in its order, and close the other sessions.
 
@@ -162,6 +169,7 @@ class Extensions:
                     )
                 active[name] = self._offered[name]
             self._start(active, owners)
+            self.header = header
         except BaseException:
             self._close_offered()
             raise
@@ -220,7 +228,8 @@ class Extensions:
         except BaseException:
             close_all(active)
             raise
-        return response or None
+        self.header = response or None
+        return self.header
 
     def _check_negotiating(self) -> None:
         if self._negotiated:

@@ -274,6 +274,12 @@ class PerMessageDeflate:
         merged: Any = {**self._options, **options}
         return type(self)(**merged)
 
+    def limited(self, max_size: int | None) -> PerMessageDeflate:
+        """A copy for connections with this limit, which counts unless there is a lower one."""
+        if max_size is None or max_size >= self._settings.max_size:
+            return self
+        return self.configure(max_size=max_size)
+
     def create_client_session(self) -> DeflateClientSession:
         """Begin the handshake of a client."""
         return DeflateClientSession(self._settings)

@@ -31,6 +31,13 @@ DEFAULT_THRESHOLD_WITHOUT_TAKEOVER = 1024
 DEFAULT_THRESHOLD = 0
 
 
+# What is used of a zlib module.
+MODULE_NAMES = (
+    *("compressobj", "decompressobj", "error"),
+    *("DEFLATED", "Z_FULL_FLUSH", "Z_SYNC_FLUSH"),
+)
+
+
 class CompressorOptions(TypedDict, total=False):
     """What `DeflateOptions` has in ``deflate_options``."""
 
@@ -236,7 +243,7 @@ def load_zlib(choice: object) -> ModuleType:
         return importlib.import_module(MODULES[choice])
     if not isinstance(choice, ModuleType):
         raise TypeError(f"zlib must be a module, 'zlib' or 'zlib_ng', not {choice!r}")
-    for name in ("compressobj", "decompressobj", "error", "DEFLATED", "Z_SYNC_FLUSH"):
+    for name in MODULE_NAMES:
         if not hasattr(choice, name):
             raise TypeError(f"zlib must be a module like zlib, but {choice!r} has no {name}")
     return choice

@@ -86,6 +86,11 @@ class Stack:
         return self._extensions.rsv
 
     @property
+    def header(self) -> str | None:
+        """What was agreed."""
+        return self._extensions.header
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the extensions, in their order."""
         return self._extensions.names

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._backend import Protocol
 from ..exceptions import InvalidState
+from ..extensions.negotiation import select_extensions
 from ..frames import Close, Opcode, State
 from ..options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from typing_extensions import Buffer
 
+    from ..extensions import Extension
+    from ..typing import Compression
     from .http import Request, Response
 
 __all__ = ["Event", "EventProtocol", "Message", "Ping", "Pong"]
@@ -52,17 +55,27 @@ class EventProtocol(Protocol):
 
     Args:
         client: whether this is the client's side.
+        extensions: to use, in the order of preference.
+        compression: True, "deflate" or a `PerMessageDeflate` to compress messages; it stands behind
+            ``extensions``. Large messages are compressed at the call.
         generate_mask: returns the 4 bytes of the next masking key.
         options: the limits, see `Options`. Time is the caller's.
     """
 
     def __init__(
-        self, *, client: bool, generate_mask: Callable[[], bytes] | None = None, **options: Any
+        self,
+        *,
+        client: bool,
+        extensions: Iterable[Extension] | None = None,
+        compression: Compression = None,
+        generate_mask: Callable[[], bytes] | None = None,
+        **options: Any,
     ) -> None:
         limits = Options.take(options)
         if options:
             raise TypeError(f"there is no option {next(iter(options))!r}")
         super().__init__(limits, client=client, state=State.CONNECTING, generate_mask=generate_mask)
+        self._available = select_extensions(extensions, compression, limits.max_size)
         self.request: Request | None = None
         self.response: Response | None = None
         self.subprotocol: str | None = None
@@ -112,15 +125,20 @@ class EventProtocol(Protocol):
         """Whether the peer should close the TCP connection now; do not wait for it for ever."""
         return self._eof_sent or (self.close_sent is not None and self.close_received is not None)
 
-    def send_text(self, data: str, fin: bool = True) -> None:
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The names of the extensions in use."""
+        return () if self.negotiated is None else self.negotiated.names
+
+    def send_text(self, data: str, fin: bool = True, compress: bool = True) -> None:
         """Send a text message, or a fragment of one."""
         self._check_open()
-        self.message(data, binary=False, fin=fin)
+        self.message(data, binary=False, fin=fin, compress=compress)
 
-    def send_binary(self, data: Buffer, fin: bool = True) -> None:
+    def send_binary(self, data: Buffer, fin: bool = True, compress: bool = True) -> None:
         """Send a binary message, or a fragment of one."""
         self._check_open()
-        self.message(data, binary=True, fin=fin)
+        self.message(data, binary=True, fin=fin, compress=compress)
 
     def _check_open(self) -> None:
         if self.state is State.CONNECTING:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..exceptions import InvalidHandshake, InvalidState, UnexpectedExtension
+from ..exceptions import InvalidHandshake, InvalidState
+from ..extensions import Extensions
+from ..extensions.negotiation import activate_extensions, close_reason
+from ..extensions.stack import attach
 from ..typing import HeadersLike
 from ..uri import WebSocketURI, parse_uri
 from . import handshake
@@ -53,10 +56,12 @@ class ClientProtocol(EventProtocol):
         self._require_subprotocol = require_subprotocol
         self._key = handshake.generate_key()
         self._response_reader = ResponseReader()
+        self._extensions = Extensions(self._available, strict=True)
         self._request = handshake.build_request(
             self.uri,
             self._key,
             subprotocols=self._subprotocols,
+            extensions=self._extensions.generate_offer(),
             origin=origin,
             additional_headers=additional_headers or (),
             auth=auth,
@@ -106,12 +111,16 @@ class ClientProtocol(EventProtocol):
             subprotocols=self._subprotocols,
             require_subprotocol=self._require_subprotocol,
         )
+        try:
+            activate_extensions(response.headers, self._extensions)
+        except InvalidHandshake as error:
+            # The server believes that the connection is open (RFC 6455 section 7.4.1).
+            self.open()
+            self.close(1010, close_reason(error))
+            raise
+        attach(self, self._extensions)
         self.open()
 
     def _fail_handshake(self, error: InvalidHandshake) -> None:
         self.handshake_error = error
-        if isinstance(error, UnexpectedExtension):
-            # The server believes that the connection is open (RFC 6455 section 7.4.1).
-            self.open()
-            self.close(1010, "an extension was not requested")
         self.write_eof()

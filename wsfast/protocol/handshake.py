@@ -29,7 +29,6 @@ from ..exceptions import (
     NegotiationError,
     RequestLineTooLong,
     SecurityError,
-    UnexpectedExtension,
 )
 from ..typing import HeadersLike
 from ..uri import WebSocketURI
@@ -388,11 +387,15 @@ def accept_response(
     return Response(101, "Switching Protocols", headers)
 
 
-def accept_head(key: str, subprotocol: str | None, server_header: str | None) -> bytes:
+def accept_head(
+    key: str, subprotocol: str | None, extensions: str | None, server_header: str | None
+) -> bytes:
     """What `accept_response` serializes to, as most servers send it; the arguments are checked."""
     optional = ""
     if subprotocol is not None:
         optional = f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    if extensions is not None:
+        optional += f"Sec-WebSocket-Extensions: {extensions}\r\n"
     if server_header is not None:
         optional += f"Server: {server_header}\r\n"
     head = (
@@ -608,7 +611,6 @@ def check_response(
         InvalidUpgrade: the response does not switch to WebSocket.
         InvalidHeader: Sec-WebSocket-Accept is not the one for the key.
         NegotiationError: the subprotocol is not one of those offered, or required but missing.
-        UnexpectedExtension: there is an extension, and none was offered.
     """
     if response.status_code != 101:
         raise InvalidStatus(response)
@@ -623,14 +625,9 @@ def check_response(
         raise InvalidHeader(
             "Sec-WebSocket-Accept", ", ".join(accepts), "Invalid Sec-WebSocket-Accept header"
         )
-    subprotocol = _check_subprotocol(
+    return _check_subprotocol(
         headers.get_all("Sec-WebSocket-Protocol"), subprotocols, require_subprotocol
     )
-    if "Sec-WebSocket-Extensions" in headers:
-        raise UnexpectedExtension(
-            "Server sent a Sec-WebSocket-Extensions header but no extension was requested"
-        )
-    return subprotocol
 
 
 def _check_subprotocol(answer: list[str], offered: Sequence[str], required: bool) -> str | None:

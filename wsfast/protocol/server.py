@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import InvalidHandshake, InvalidState
+from ..extensions.negotiation import accept_extensions
+from ..extensions.stack import attach
 from ..frames import State
 from . import handshake
 from .base import EventProtocol
 from .http import HeadReader, Request, Response, parse_request
+
+if TYPE_CHECKING:
+    from ..extensions import Extensions
 
 __all__ = ["ServerProtocol"]
 
@@ -46,6 +51,7 @@ class ServerProtocol(EventProtocol):
         self._server_header = server_header
         self._head_reader: HeadReader | None = HeadReader()
         self._rest = b""
+        self._extensions: Extensions | None = None
 
     def receive_handshake(self, data: bytes) -> bytes | None:
         if self._head_reader is None:
@@ -79,13 +85,24 @@ class ServerProtocol(EventProtocol):
             upgrade = handshake.check_upgrade(request.headers)
             handshake.check_origin(request.headers, upgrade.version, self._origins)
             offered = handshake.offered_subprotocols(request.headers)
+            extensions = accept_extensions(request.headers, self._available)
         except InvalidHandshake as error:
             self.handshake_error = error
             return handshake.rejection(error)
         self.subprotocol = handshake.select_subprotocol(offered, self._subprotocols)
+        self._drop_extensions()
+        self._extensions = extensions
         return handshake.accept_response(
-            upgrade.key, subprotocol=self.subprotocol, server_header=self._server_header
+            upgrade.key,
+            subprotocol=self.subprotocol,
+            extensions=None if extensions is None else extensions.header,
+            server_header=self._server_header,
         )
+
+    def _drop_extensions(self) -> None:
+        if self._extensions is not None:
+            self._extensions.close()
+            self._extensions = None
 
     def reject(self, status: int, text: str) -> Response:
         """A plain-text response to send instead."""
@@ -101,12 +118,15 @@ class ServerProtocol(EventProtocol):
             raise InvalidState("there is no request to answer")
         self.response = response
         if response.status_code != 101:
+            self._drop_extensions()
             self.write(handshake.closing_response(response).serialize())
             self.write_eof()
             if self.handshake_error is None:
                 self.handshake_error = InvalidHandshake(f"rejected with {response.status_code}")
             return
         self.write(response.serialize())
+        if self._extensions is not None:
+            attach(self, self._extensions)
         self.open()
         rest, self._rest = self._rest, b""
         if rest:
