@@ -5,6 +5,7 @@ import time
 import pytest
 
 from wsfast.exceptions import InvalidHandshake, InvalidURI
+from wsfast.extensions import parse_extensions
 from wsfast.protocol import http
 from wsfast.protocol.handshake import OriginPolicy
 from wsfast.protocol.headers import (
@@ -146,12 +147,16 @@ VALUES = {
     "a long token": lambda size: "a" * size + "\x80",
     "many tokens": lambda size: ",".join(map(str, range(size // 6))),
     "quotes": lambda size: 'a;b="' + "\\c" * (size // 2),
+    "backslashes": lambda size: 'a;b="' + "\\" * size,
+    "repeated parameters": lambda size: "a" + ";b" * (size // 2),
 }
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_1_8_ws_cve_2021_32640_lists(value):
     assert_linear(lambda text: parse_subprotocols([text]), value)
+    assert_linear(parse_extensions, value)
+    assert_linear(lambda text: parse_extensions(text, strict=True), value)
     assert_linear(lambda text: parse_token_list("Connection", [text]), value)
     assert_linear(lambda text: parse_authorization_basic(f"Basic {text}"), value)
 

@@ -319,7 +319,7 @@ def test_1_8_any_other_version_gets_426_with_those_that_would_do(versions):
         ([b"1_ ts{P$ \\"], "invalid Sec-WebSocket-Key header"),  # Hixie-76
     ],
 )
-def test_1_8_a_key_that_is_not_16_bytes_in_base64_gets_400(keys, reason):
+def test_h4_1_8_a_key_that_is_not_16_bytes_in_base64_gets_400(keys, reason):
     lines = [b"Sec-WebSocket-Key: " + key for key in keys]
     response = answer(replace(b"Sec-WebSocket-Key", *lines))
     assert response.status_code == 400

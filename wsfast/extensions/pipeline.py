@@ -203,7 +203,7 @@ class Pipeline:
         """Open the queue for the message that a session answers later."""
         if direction.state == IDLE:
             direction.state = QUEUED
-        stage = [name for name, _ in direction.stages].index(name)
+        stage = [stage[0] for stage in direction.stages].index(name)
         entry = direction.append(callback or ignore, stage)
         self._listen(direction, entry, answer)
         future = None
@@ -273,15 +273,17 @@ class Pipeline:
             return
         entry.message = message
         entry.ready = True
+        stage = entry.stage
         following: Entry | None = entry
         while (
             following is not None
             and following.ready
-            and (following.front is None or following.front.stage > following.stage)
+            and following.stage == stage
+            and (following.front is None or following.front.stage > stage)
         ):
             entry = following
             following = entry.behind
-            self._hand(direction, entry, entry.stage + 1, entry.message)
+            self._hand(direction, entry, stage + 1, entry.message)
             if self._closing:
                 self._settle()
 
