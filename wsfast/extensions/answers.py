@@ -156,7 +156,7 @@ def with_callback(function: Process) -> Callable[[Any], Any]:
         answer = Answer()
         try:
             returned = function(message, answer)
-            if inspect.isawaitable(returned):
+            if returned is not None and inspect.isawaitable(returned):
                 answer.follow(returned, errors_only=True)
         except Exception:
             if not answer.done:
