@@ -54,7 +54,7 @@ class Connection(Protocol):
     def listener_failed(self, error: BaseException) -> None:
         """A message listener raised an exception."""
 
-    def send_other(self, data: Any, binary: bool | None, fin: bool) -> Any:
+    def send_other(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
         """Send what is neither str nor bytes-like."""
 
     def send_failed(self, error: BaseException) -> None:

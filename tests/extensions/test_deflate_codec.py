@@ -374,7 +374,7 @@ def test_contexts_are_made_when_they_are_needed_and_with_what_was_agreed(make, m
     deflate.close()
     deflate.compress(b"Hello")
     deflate.decompress(HELLO, 5)
-    assert (len(compressors), len(inflaters)) == (1, 2)
+    assert (len(compressors), len(inflaters)) == (2, 2)
 
 
 def test_without_takeover_a_fragmented_message_has_one_context(make, module):
@@ -384,7 +384,44 @@ def test_without_takeover_a_fragmented_message_has_one_context(make, module):
         deflate.compress(b"Hel", False)
         deflate.compress(b"lo", True)
         inflate(deflate, HELLO[:3], HELLO[3:])
-        assert (len(compressors), len(inflaters)) == (count, count)
+        # The compressor has forgotten the message before, and is used again.
+        assert (len(compressors), len(inflaters)) == (1, count)
+
+
+def test_without_takeover_connections_share_compressors_that_remember_nothing(make, module):
+    recording, compressors, _ = recording_zlib(module)
+    one, other = (make(zlib=recording, takeover=False) for _ in range(2))
+    for _ in range(3):
+        assert one.compress(b"Hello") == other.compress(b"Hello") == HELLO
+    assert len(compressors) == 1
+    # In the middle of a message each needs its own.
+    starts = [deflate.compress(b"Hel", False) for deflate in (one, other)]
+    assert len(compressors) == 2
+    for deflate, start in zip((one, other), starts, strict=True):
+        assert inflate(make(), start, deflate.compress(b"lo")) == b"Hello"
+
+
+def test_a_dictionary_is_never_forgotten_by_a_shared_compressor(make):
+    one, other = (make(takeover=False, dictionary=b"Hello") for _ in range(2))
+    peer = make(peer_takeover=False, peer_dictionary=b"Hello")
+    for deflate in (one, other, one):
+        compressed = deflate.compress(b"Hello")
+        assert compressed == bytes.fromhex("f2 00 11 00 00")
+        assert inflate(peer, compressed) == b"Hello"
+
+
+def test_a_compressor_rests_when_it_is_not_used_for_a_while(make, module):
+    recording, compressors, _ = recording_zlib(module)
+    deflate, peer = make(zlib=recording), make()
+    assert inflate(peer, deflate.compress(b"Hello")) == b"Hello"
+    assert deflate.rest(100.0) == deflate.rest(101.0) == 130.0
+    assert inflate(peer, deflate.compress(b"Hello")) == b"Hello"
+    assert deflate.rest(130.0) == 160.0
+    assert len(compressors) == 1
+    # Nothing was sent between 130 and 160.
+    assert deflate.rest(160.0) == 190.0
+    assert inflate(peer, deflate.compress(b"Hello")) == b"Hello"
+    assert len(compressors) == 2
 
 
 def test_after_forgetting_a_message_refers_to_nothing_before_it(make):

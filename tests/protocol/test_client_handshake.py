@@ -8,7 +8,6 @@ from wsfast.exceptions import (
     InvalidStatus,
     InvalidUpgrade,
     NegotiationError,
-    UnexpectedExtension,
 )
 from wsfast.protocol.handshake import accept_key, build_request, check_response, generate_key
 from wsfast.protocol.http import parse_response
@@ -329,14 +328,3 @@ def test_1_9_a_subprotocol_that_was_not_agreed_is_refused(line, options, message
     with pytest.raises(NegotiationError) as caught:
         with_line(line, **options)
     assert str(caught.value) == message
-
-
-@both_parsers
-@pytest.mark.parametrize("value", [b"permessage-deflate", b"", b",;x"])
-def test_1_9_an_extension_that_was_not_offered_is_refused_with_1010(value):
-    with pytest.raises(UnexpectedExtension) as caught:
-        with_line(b"Sec-WebSocket-Extensions: " + value)
-    assert str(caught.value) == (
-        "Server sent a Sec-WebSocket-Extensions header but no extension was requested"
-    )
-    assert caught.value.close_code == 1010

@@ -70,7 +70,7 @@ class Deflate:
         elif self._forgetful:
             compressor.flush(parameters.zlib.Z_FULL_FLUSH)
         self._forgetful = False
-        compressed = feed(compressor, data, parameters.deflate_chunk_size)
+        compressed: bytes = feed(compressor, data, parameters.deflate_chunk_size)
         if last:
             compressed += compressor.flush(parameters.zlib.Z_FULL_FLUSH)
             put_idle(self._idle, parameters, compressor)
@@ -134,7 +134,7 @@ def compress_alone(parameters: DeflateParameters, data: Buffer) -> bytes:
     """Compress a message that refers to nothing before it; any number of peers can be sent it."""
     idle = idle_compressors(parameters)
     compressor = take_idle(idle, parameters)
-    compressed = feed(compressor, data, parameters.deflate_chunk_size)
+    compressed: bytes = feed(compressor, data, parameters.deflate_chunk_size)
     compressed += compressor.flush(parameters.zlib.Z_FULL_FLUSH)
     put_idle(idle, parameters, compressor)
     return compressed[:-4]

@@ -60,6 +60,8 @@ def select_extensions(
     given = list(extensions)
     if not any(getattr(extension, "name", None) == PerMessageDeflate.name for extension in given):
         given += deflate
+    if PerMessageDeflate in given:
+        raise TypeError("extensions must have PerMessageDeflate(), not the class")
     Extensions(given)
     return tuple(
         # Beside others it works on its own, and has to know.
