@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import secrets
 
 import pytest
+from deflating import recording_zlib
 from peers import (
     BINARY,
     CLOSE,
@@ -18,6 +20,8 @@ from peers import (
 )
 
 import wsfast
+from wsfast.extensions import PerMessageDeflate
+from wsfast.offload import LARGE
 
 
 @contextlib.asynccontextmanager
@@ -242,3 +246,106 @@ async def test_it_is_split_by_fragment_size():
         wsfast.broadcast([ws], "abcd")
         assert await peer.frame() == (TEXT, b"abc", False, False)
         assert await peer.frame() == (CONT, b"d", True, False)
+
+
+# Compressed
+
+JSON = '[{"price": 1023, "symbol": "ABC"}, {"price": 1024, "symbol": "ABC"}]' * 4
+
+
+@contextlib.asynccontextmanager
+async def compressed_audience(clients, **options):
+    """Clients with these options of permessage-deflate, and the server's ends of them."""
+    handler = Accepted()
+    async with (
+        wsfast.serve(handler, "127.0.0.1", 0, compression=PerMessageDeflate(**options)) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        uri = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        peers, connections = [], []
+        for client in clients:
+            compression = None if client is None else PerMessageDeflate(**client)
+            peers.append(
+                await stack.enter_async_context(wsfast.connect(uri, compression=compression))
+            )
+            connections.append(await handler.get())
+        yield peers, connections
+
+
+CLIENTS = [
+    {},
+    {"request_max_window_bits": 9},
+    {"request_no_context_takeover": True},
+    {"no_context_takeover": True},
+    None,
+    {},
+]
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+async def test_it_is_compressed_for_those_who_agreed_to_it(takeover):
+    async with compressed_audience(CLIENTS, no_context_takeover=not takeover, threshold=0) as (
+        peers,
+        connections,
+    ):
+        for data in (JSON, JSON.encode(), "x", "", JSON):
+            wsfast.broadcast(connections, data)
+            assert [await peer.recv() for peer in peers] == [data] * len(peers)
+        plain = [ws.stats.wire_bytes_sent for ws in connections][4]
+        for ws in connections:
+            assert ws.stats.messages_sent == 5
+            assert ws.stats.bytes_sent == 3 * len(JSON) + 1
+            assert (ws.stats.wire_bytes_sent < plain / 3) == bool(ws.extensions)
+
+
+async def test_own_messages_between_broadcasts_are_understood():
+    async with compressed_audience(CLIENTS, threshold=0) as (peers, connections):
+        expected = []
+        for number in range(20):
+            for ws in connections:
+                ws.send(f"{JSON} own {number}")
+            wsfast.broadcast(connections, f"{JSON} for all {number}")
+            if number % 3 == 0:
+                wsfast.broadcast(connections, f"{JSON} twice {number}")
+                for ws in connections:
+                    ws.send(f"{JSON} uncompressed {number}", compress=False)
+            expected += [f"{JSON} own {number}", f"{JSON} for all {number}"]
+            if number % 3 == 0:
+                expected += [f"{JSON} twice {number}", f"{JSON} uncompressed {number}"]
+        for peer in peers:
+            assert [await peer.recv() for _ in expected] == expected
+
+
+async def test_each_set_of_parameters_is_compressed_once():
+    module, compressors, _ = recording_zlib()
+    async with compressed_audience([{}] * 5, zlib=module, threshold=0) as (peers, connections):
+        for _ in range(3):
+            wsfast.broadcast(connections, JSON)
+            assert [await peer.recv() for peer in peers] == [JSON] * 5
+        assert len(compressors) == 1
+
+
+async def test_what_compression_makes_larger_is_sent_as_it_is():
+    noise = secrets.token_bytes(50)
+    async with compressed_audience([{}], threshold=0) as ([peer], [ws]):
+        wsfast.broadcast([ws], noise)
+        assert await peer.recv() == noise
+        assert ws.stats.wire_bytes_sent == 52
+
+
+async def test_a_threshold_holds_for_broadcasts():
+    async with compressed_audience([{}], threshold=len(JSON)) as ([peer], [ws]):
+        wsfast.broadcast([ws], JSON[1:])
+        assert ws.stats.wire_bytes_sent == len(JSON) - 1 + 4
+        wsfast.broadcast([ws], JSON)
+        assert ws.stats.wire_bytes_sent < 1.5 * len(JSON)
+        assert [await peer.recv() for _ in range(2)] == [JSON[1:], JSON]
+
+
+async def test_a_broadcast_behind_a_large_message_waits_for_it():
+    large = JSON * (LARGE // len(JSON) + 1)
+    async with compressed_audience([{}, {}], threshold=0) as (peers, connections):
+        connections[0].send(large)
+        wsfast.broadcast(connections, JSON)
+        assert await peers[1].recv() == JSON
+        assert [await peers[0].recv() for _ in range(2)] == [large, JSON]

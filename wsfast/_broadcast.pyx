@@ -1,7 +1,9 @@
 # One frame to many connections. The pure twin is _pure/broadcast.py; the documentation is in
 # _broadcast.pyi.
 #
-# A frame is made once, and there is one copy of it, however many connections wait to send it.
+# A frame is made once, and there is one copy of it, however many connections wait to send it. It is
+# compressed once for those who agreed on the same: such a copy refers to nothing before it, so that
+# anybody can read it. What a connection sends of its own then refers to nothing before it, either.
 #
 # The first broadcast of a pass of the loop leaves at once. Those that follow in the same pass leave
 # together when it ends: to a thousand connections the passes are long, so that to each of them the
@@ -13,6 +15,7 @@ from libc.string cimport memcpy
 
 from ._clock cimport monotonic_seconds
 from ._core cimport CORK_SIZE, Connection
+from ._deflate cimport Deflate
 from ._protocol cimport COPY_LIMIT, OPEN
 
 
@@ -40,8 +43,13 @@ cdef class Round:
                 raise
 
 
-def send_to_all(tuple connections, bytes frame, uint64_t size, bint wait):
+def send_to_all(tuple connections, bytes frame, uint64_t size, bint wait, compressed=None):
     cdef Connection connection
+    cdef Deflate deflate
+    cdef object parameters = None
+    cdef bytes chosen
+    cdef bytes latest = frame
+    cdef dict frames = {}
     cdef Round current = None
     cdef double now = monotonic_seconds()
     cdef list others = []
@@ -50,6 +58,7 @@ def send_to_all(tuple connections, bytes frame, uint64_t size, bint wait):
             continue
         if (
             connection.client  # which needs a masking key of its own
+            or connection.stacked
             or connection.sending
             or connection.outbox is not None
             or (connection.fragment_size and size > <uint64_t> connection.fragment_size)
@@ -57,15 +66,27 @@ def send_to_all(tuple connections, bytes frame, uint64_t size, bint wait):
         ):
             others.append(connection)
             continue
+        chosen = frame
+        deflate = connection.reader.deflate
+        if deflate is not None:
+            if deflate.parameters is not parameters:
+                parameters = deflate.parameters
+                if parameters not in frames:
+                    frames[parameters] = compressed(parameters)
+                latest = frames[parameters]
+            chosen = latest
+            if chosen is not frame:
+                # The peer will look back on what our compressor has not seen.
+                deflate.forgetful = True
         if connection.broadcasts is None or (<Round> connection.broadcasts).over:
             if current is None:
                 current = Round()
                 current.holding = []
                 connection.loop.call_soon(current.end)
             connection.broadcasts = current
-            send_prepared(connection, frame, size, now, None)
+            send_prepared(connection, chosen, size, now, None)
         else:
-            send_prepared(connection, frame, size, now, connection.broadcasts)
+            send_prepared(connection, chosen, size, now, connection.broadcasts)
     return others
 
 

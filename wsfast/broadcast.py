@@ -7,15 +7,19 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._backend import encode_frame, send_to_all
+from ._backend import compress_alone, encode_frame, send_to_all
 from .awaitables import Completion, Deferred, Operation
 from .frames import CloseCode, Opcode, State
 
 if TYPE_CHECKING:
     from .connection import WebSocket
+    from .extensions.deflate import DeflateParameters
     from .typing import DataLike
 
 __all__ = ["broadcast"]
+
+# What permessage-deflate has for itself (RFC 7692 section 6).
+RSV1 = 4
 
 
 def broadcast(
@@ -26,9 +30,11 @@ def broadcast(
 ) -> Operation[None]:
     """Send a message to every connection that is open.
 
-    The frame is made once. A connection that is in the middle of a message gets this one behind
-    it; but between fragments that are sent by hand, with ``fin=False``, it cannot be sent: it is
-    dropped for that connection. On another thread it acts when the loop awaits it, as `send`.
+    The frame is made once, and compressed once for each set of parameters that was agreed: such a
+    copy refers to no message before it, nor does the next message of the connections to it. A
+    connection that is in the middle of a message gets this one behind it; but between fragments
+    that are sent by hand, with ``fin=False``, it cannot be sent: it is dropped for that connection.
+    On another thread it acts when the loop awaits it, as `send`.
 
     Args:
         connections: as `WebSocketServer.connections`; all of one event loop.
@@ -55,7 +61,15 @@ def broadcast(
         return Deferred(broadcast, connections, data, slow=slow)
     frame = encode_frame(opcode, payload)
     waits: list[Any] = []
-    left_out = send_to_all(connections, frame, len(payload), slow == "wait")
+
+    def compressed(parameters: DeflateParameters) -> bytes:
+        if len(payload) >= parameters.threshold:
+            smaller = compress_alone(parameters, payload)
+            if len(smaller) < len(payload):
+                return encode_frame(opcode, smaller, True, RSV1)
+        return frame
+
+    left_out = send_to_all(connections, frame, len(payload), slow == "wait", compressed)
     for websocket in left_out:
         if websocket.is_blocked and slow == "close":
             websocket.close(CloseCode.TRY_AGAIN_LATER, "too slow")

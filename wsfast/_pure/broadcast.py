@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..frames import State
+
+if TYPE_CHECKING:
+    from ..extensions.deflate import DeflateParameters
 
 __all__ = ["send_to_all"]
 
@@ -33,7 +36,14 @@ class Round:
                 raise
 
 
-def send_to_all(connections: tuple[Any, ...], frame: bytes, size: int, wait: bool) -> list[Any]:
+def send_to_all(
+    connections: tuple[Any, ...],
+    frame: bytes,
+    size: int,
+    wait: bool,
+    compressed: Any = None,
+) -> list[Any]:
+    frames: dict[DeflateParameters, bytes] = {}
     current: Round | None = None
     others = []
     for connection in connections:
@@ -42,18 +52,29 @@ def send_to_all(connections: tuple[Any, ...], frame: bytes, size: int, wait: boo
         fragment_size = connection.options.fragment_size
         if (
             connection.client  # which needs a masking key of its own
+            or connection._stacked
             or connection.is_sending_fragments
             or connection.outbox is not None
             or (fragment_size is not None and size > fragment_size)
             or (connection.is_blocked and not wait)
         ):
             others.append(connection)
-        elif connection.broadcasts is None or connection.broadcasts.over:
+            continue
+        chosen = frame
+        deflate = connection.deflate
+        if deflate is not None:
+            if deflate.parameters not in frames:
+                frames[deflate.parameters] = compressed(deflate.parameters)
+            chosen = frames[deflate.parameters]
+            if chosen is not frame:
+                # The peer will look back on what our compressor has not seen.
+                deflate.forget()
+        if connection.broadcasts is None or connection.broadcasts.over:
             if current is None:
                 current = Round()
                 connection.loop.call_soon(current.end)
             connection.broadcasts = current
-            connection.send_prepared(frame, size, None)
+            connection.send_prepared(chosen, size, None)
         else:
-            connection.send_prepared(frame, size, connection.broadcasts)
+            connection.send_prepared(chosen, size, connection.broadcasts)
     return others

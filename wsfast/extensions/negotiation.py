@@ -60,7 +60,7 @@ def select_extensions(
     given = list(extensions)
     if not any(getattr(extension, "name", None) == PerMessageDeflate.name for extension in given):
         given += deflate
-    if PerMessageDeflate in given:
+    if any(extension is PerMessageDeflate for extension in given):
         raise TypeError("extensions must have PerMessageDeflate(), not the class")
     Extensions(given)
     return tuple(
