@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import InvalidHandshake, UnexpectedExtension
 from .container import Extensions
@@ -57,7 +57,7 @@ def select_extensions(
         return tuple(deflate)
     if isinstance(extensions, (str, bytes)) or not isinstance(extensions, Iterable):
         raise TypeError(f"extensions must be a list, not {extensions!r}")
-    given = list(extensions)
+    given: list[Any] = list(extensions)
     if not any(getattr(extension, "name", None) == PerMessageDeflate.name for extension in given):
         given += deflate
     if any(extension is PerMessageDeflate for extension in given):
