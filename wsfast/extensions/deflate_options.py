@@ -22,8 +22,8 @@ DEFAULT_LEVEL = 6
 DEFAULT_MEM_LEVEL = 5
 # Of what this side sends. What it announces is another matter: a smaller window needs no consent.
 DEFAULT_WINDOW_BITS = 12
-# What a server asks of the clients that let it; 15 is not to ask.
-DEFAULT_CLIENT_WINDOW_BITS = 15
+# What a server asks of the clients that let it; 15 is not to ask. It is what inflating them costs.
+DEFAULT_CLIENT_WINDOW_BITS = 12
 DEFAULT_MAX_SIZE = 2**20
 DEFAULT_CONCURRENCY_LIMIT = 10
 # Without context takeover a small message only grows; with it, the one before it helps.
