@@ -33,7 +33,7 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 
 
-SERVER, CLIENT, EVENTS = blocks("python")
+SERVER, CLIENT, COMPRESSION, EVENTS = blocks("python")
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
 
 
@@ -100,6 +100,17 @@ def lines_of_code(code):
 def test_the_server_and_the_client_are_short():
     assert lines_of_code(SERVER) == 8
     assert lines_of_code(CLIENT) == 6
+
+
+def test_both_sides_compress(tmp_path, free_port):
+    example = subprocess.run(
+        [sys.executable, script(tmp_path, "compression", COMPRESSION, free_port)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        env={**os.environ, "PYTHONPATH": PATH},
+    )
+    assert (example.stdout, example.stderr) == ("('permessage-deflate',)\n", "")
 
 
 @pytest.mark.parametrize("server", [SERVER, EVENTS], ids=["coroutine", "events"])
