@@ -356,7 +356,7 @@ cdef class Connection(Protocol):
             # Reading goes on to find the peer's close frame, and nobody takes the messages.
             self.messages_dropped += 1
             return 0
-        if self.reader.fragments or not fin or opcode == CONT:
+        if self.reader.each_frame or not fin or opcode == CONT:
             data = (opcode, data, bool(fin))
         if self.queue is EMPTY:
             self.queue = MessageQueue()

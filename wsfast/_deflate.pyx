@@ -26,7 +26,7 @@ cdef double IDLE_TIME = 30
 cdef dict IDLE = {}
 cdef enum:
     MAX_IDLE = 8
-    MAX_PARAMETERS = 256
+    MAX_PARAMETERS = 64
 
 
 @cython.final

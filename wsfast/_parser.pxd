@@ -10,7 +10,6 @@ from ._mask cimport Utf8State
 @cython.final
 @cython.no_gc
 cdef class FrameReader:
-    cdef public bint fragments
     # Of what advance() handed out last.
     cdef object data
     # The contexts for messages with RSV1, if permessage-deflate is in use.
@@ -49,12 +48,12 @@ cdef class FrameReader:
     cdef uint8_t current
     cdef uint8_t frame_opcode
     cdef uint8_t frame_fin
-    cdef uint8_t masked
     cdef uint8_t length_7
     cdef uint8_t header_size
     cdef uint8_t message_opcode
     cdef uint8_t handed_out
     cdef uint8_t is_ascii
+    cdef uint8_t each_frame  # is handed out by itself
     cdef uint8_t allowed_rsv
     cdef uint8_t as_they_are  # messages are handed out as bytes, for extensions
     cdef uint8_t rsv  # of the message
@@ -69,7 +68,7 @@ cdef class FrameReader:
     cdef const uint8_t* take(self, size_t n) noexcept
     cdef const uint8_t* take_in_pieces(self, size_t n) noexcept
     cdef int read_info(self, uint8_t first, uint8_t second) except -1
-    cdef int check_info(self, uint8_t first) except -1
+    cdef int check_info(self, uint8_t first, bint masked) except -1
     cdef int check_length(self) except -1
     cdef uint64_t max_payload(self) noexcept
     cdef int refuse_size(self) except -1

@@ -82,11 +82,19 @@ cdef class FrameReader:
         self.max_size = limit(max_size)
         self.max_frame_size = limit(max_frame_size)
         self.max_fragments = limit(max_fragments)
-        self.fragments = fragments
+        self.each_frame = fragments
         self.current = INFO
 
     def __dealloc__(self):
         Py_XDECREF(self.buffer)
+
+    @property
+    def fragments(self):
+        return bool(self.each_frame)
+
+    @fragments.setter
+    def fragments(self, bint value):
+        self.each_frame = value
 
     def allow(self, uint8_t rsv, Deflate deflate):
         self.allowed_rsv = rsv
@@ -180,7 +188,7 @@ cdef class FrameReader:
             or (self.current != DELIVER and self.current != INFO)
             or self.header_size
             or self.message_opcode
-            or self.fragments
+            or self.each_frame
             or self.as_they_are
         ):
             return False
@@ -271,7 +279,7 @@ cdef class FrameReader:
                     and not self.encoded
                 ):
                     raise wire_error("WS_ERR_INVALID_UTF8")
-                if self.frame_fin or self.fragments and not self.as_they_are:
+                if self.frame_fin or self.each_frame and not self.as_they_are:
                     self.deliver()
                     self.current = DELIVER
                     return True
@@ -313,7 +321,7 @@ cdef class FrameReader:
 
     cdef inline int read_info(self, uint8_t first, uint8_t second) except -1:
         cdef int opcode = first & 0x0F
-        self.masked = second >> 7
+        cdef bint masked = second >> 7
         self.length_7 = second & 0x7F
         self.frame_fin = first >> 7
         self.frame_opcode = opcode
@@ -322,9 +330,9 @@ cdef class FrameReader:
             first & 0x70
             or opcode > BINARY
             or (opcode == CONT) != (self.message_opcode != 0)
-            or self.masked == self.client
+            or masked == self.client
         ):
-            self.check_info(first)
+            self.check_info(first, masked)
         if CONT < opcode < CLOSE:
             self.rsv = first >> 4 & 7
             self.encoded = self.rsv != 0 or self.as_they_are
@@ -335,7 +343,7 @@ cdef class FrameReader:
             self.current = LENGTH
         return 0
 
-    cdef int check_info(self, uint8_t first) except -1:
+    cdef int check_info(self, uint8_t first, bint masked) except -1:
         """Refuse what is wrong with a frame that is not simply one of data."""
         cdef int opcode = self.frame_opcode
         # They are of the message, and on its first frame (RFC 7692 section 6).
@@ -354,9 +362,9 @@ cdef class FrameReader:
         elif (opcode == CONT) != (self.message_opcode != 0):
             # A continuation of nothing, or a new message inside a fragmented one.
             raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
-        if self.masked and self.client:
+        if masked and self.client:
             raise wire_error("WS_ERR_UNEXPECTED_MASK")
-        if not self.masked and not self.client:
+        if not masked and not self.client:
             raise wire_error("WS_ERR_EXPECTED_MASK")
         return 0
 
@@ -379,7 +387,7 @@ cdef class FrameReader:
                 self.fragments_read += 1
         self.key = 0
         self.remaining = self.length
-        if self.masked:
+        if not self.client:
             self.current = KEY
         else:
             self.current = CLOSE_PAYLOAD if self.frame_opcode == CLOSE else PAYLOAD
@@ -534,7 +542,7 @@ cdef class FrameReader:
         if self.buffer is NULL:
             self.is_ascii = (
                 self.message_opcode == TEXT
-                and not self.fragments
+                and not self.each_frame
                 and not self.handed_out
                 and not self.encoded
             )
@@ -567,7 +575,7 @@ cdef class FrameReader:
         self.fin = self.frame_fin
         if self.encoded:
             self.data = self.take_encoded()
-        elif self.message_opcode == TEXT and not self.fragments and not self.handed_out:
+        elif self.message_opcode == TEXT and not self.each_frame and not self.handed_out:
             self.data = self.take_text()
         else:
             self.data = self.take_buffer()
@@ -604,7 +612,7 @@ cdef class FrameReader:
         self.bytes_read += size
         if self.message_opcode != TEXT:
             return data
-        if self.fragments or self.handed_out or not self.frame_fin:
+        if self.each_frame or self.handed_out or not self.frame_fin:
             if size and not utf8_feed(&self.utf8, <uint8_t*> PyBytes_AS_STRING(data), size):
                 raise wire_error("WS_ERR_INVALID_UTF8")
             if self.frame_fin and self.utf8.missing:

@@ -32,7 +32,7 @@ cdef class Protocol:
     cdef readonly uint64_t wire_bytes_received
     cdef readonly uint64_t wire_bytes_sent
 
-    # The extensions in use, or the stack that all messages go through; None if there are none.
+    # What was agreed, or the stack that all messages go through; None without extensions.
     cdef readonly object negotiated
 
     cdef FrameReader reader

@@ -6,8 +6,7 @@ from typing import Any
 from typing_extensions import Buffer
 
 from ._deflate import Deflate
-from .extensions.container import Extensions
-from .extensions.stack import Stack
+from .extensions.stack import Agreement, Stack
 from .frames import Close, State
 from .options import Options
 
@@ -36,7 +35,7 @@ class Protocol:
     wire_bytes_received: int
     wire_bytes_sent: int
     fragments: bool
-    negotiated: Extensions | Stack | None
+    negotiated: Agreement | Stack | None
 
     def __init__(
         self,
@@ -103,11 +102,11 @@ class Protocol:
     def on_processed(self) -> None:
         """Extensions have processed an incoming message that took them some time."""
 
-    def use_deflate(self, extensions: Extensions, deflate: Deflate) -> None:
+    def use_deflate(self, agreed: Agreement, deflate: Deflate) -> None:
         """Use permessage-deflate, alone. `wsfast.extensions.stack.attach` calls this.
 
         Args:
-            extensions: what was agreed.
+            agreed: what was agreed.
             deflate: the contexts.
         """
 

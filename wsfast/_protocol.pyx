@@ -132,11 +132,11 @@ cdef class Protocol:
 
     @property
     def fragments(self):
-        return bool(self.reader.fragments)
+        return bool(self.reader.each_frame)
 
     @fragments.setter
     def fragments(self, bint value):
-        self.reader.fragments = value
+        self.reader.each_frame = value
 
     @property
     def frames_received(self):
@@ -144,15 +144,15 @@ cdef class Protocol:
 
     @property
     def fragments_received(self):
-        return self.reader.fragments_read
+        return self.reader.each_frame_read
 
     @property
     def bytes_received(self):
         return self.reader.bytes_read
 
-    def use_deflate(self, extensions, Deflate deflate not None):
+    def use_deflate(self, agreed, Deflate deflate not None):
         self.reader.allow(RSV1, deflate)
-        self.negotiated = extensions
+        self.negotiated = agreed
 
     def use_stack(self, stack):
         self.reader.allow(stack.rsv, None)
@@ -267,8 +267,10 @@ cdef class Protocol:
 
     cdef int end(self) except -1:
         self.ready_state = CLOSED
-        if self.negotiated is not None:
+        if self.stacked:
             self.negotiated.close()
+        elif self.reader.deflate is not None:
+            self.reader.deflate.close()
         self.on_closed()
         return 0
 

@@ -27,7 +27,7 @@ IDLE_TIME = 30
 # Compressors between two messages that refer to nothing, by their parameters.
 IDLE: dict[DeflateParameters, list[Any]] = {}
 MAX_IDLE = 8
-MAX_PARAMETERS = 256
+MAX_PARAMETERS = 64
 
 
 class Deflate:
@@ -164,7 +164,10 @@ def idle_compressors(parameters: DeflateParameters) -> list[Any]:
 
 
 def take_idle(idle: list[Any], parameters: DeflateParameters) -> Any:
-    return idle.pop() if idle else new_compressor(parameters)
+    try:
+        return idle.pop()
+    except IndexError:  # another thread may be quicker than a look before
+        return new_compressor(parameters)
 
 
 def put_idle(idle: list[Any], parameters: DeflateParameters, compressor: Any) -> None:

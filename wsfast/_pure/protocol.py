@@ -97,7 +97,7 @@ class Protocol:
             max_frame_size=options.max_frame_size,
             max_fragments=options.max_fragments,
         )
-        self.negotiated: Any = None  # the extensions in use, or the stack of them
+        self.negotiated: Any = None  # what was agreed, or the stack of extensions
         self._stacked = False
         self.deflate: Deflate | None = None
         self._compressing = False
@@ -172,11 +172,11 @@ class Protocol:
         """How many bytes of payload came."""
         return self._reader.bytes_read
 
-    def use_deflate(self, extensions: Any, deflate: Deflate) -> None:
+    def use_deflate(self, agreed: Any, deflate: Deflate) -> None:
         """Use permessage-deflate, alone."""
         self._reader.allow(RSV1, deflate)
         self.deflate = deflate
-        self.negotiated = extensions
+        self.negotiated = agreed
 
     def use_stack(self, stack: Any) -> None:
         """Let all messages go through extensions."""
@@ -276,8 +276,10 @@ class Protocol:
 
     def _end(self) -> None:
         self.state = CLOSED
-        if self.negotiated is not None:
+        if self._stacked:
             self.negotiated.close()
+        elif self.deflate is not None:
+            self.deflate.close()
         self.on_closed()
 
     # Output

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._backend import Deflate
 from ..awaitables import Completion, Failed
@@ -21,10 +21,25 @@ if TYPE_CHECKING:
     from ..frames import Close
     from .container import Extensions
 
-__all__ = ["Stack", "attach"]
+__all__ = ["Agreement", "Stack", "attach"]
 
 # As many messages may be on their way in; then reading stops.
 MAX_INCOMING = 64
+
+
+class Agreement(NamedTuple):
+    """What both sides agreed on.
+
+    Args:
+        names: of the extensions, in their order.
+        header: the response's Sec-WebSocket-Extensions.
+    """
+
+    names: tuple[str, ...]
+    header: str | None
+
+
+agreement = lru_cache(maxsize=256)(Agreement)
 
 
 def attach(protocol: Any, extensions: Extensions) -> None:
@@ -36,7 +51,8 @@ def attach(protocol: Any, extensions: Extensions) -> None:
     sessions = extensions.sessions
     deflate = getattr(sessions[0], "deflate", None) if len(sessions) == 1 else None
     if isinstance(deflate, Deflate):
-        protocol.use_deflate(extensions, deflate)
+        # The container is not needed any more: most connections agree on the same.
+        protocol.use_deflate(agreement(extensions.names, extensions.header), deflate)
     elif sessions:
         protocol.use_stack(Stack(protocol, extensions))
 
