@@ -14,6 +14,9 @@ static struct {
     uint64_t declare;
     double rate, warmup, seconds;
     bool tls, random_keys, sliding, pending_byte, hold, with_closing;
+    bool deflate, server_no_takeover, client_no_takeover;
+    int server_bits, client_bits, level, mem_level;
+    const char *messages; /* the path of the pool */
 } options = {
     .connections = 100,
     .depth = 1,
@@ -23,6 +26,10 @@ static struct {
     .size = 32,
     .warmup = 0.2,
     .seconds = 1,
+    .server_bits = 15,
+    .client_bits = 15,
+    .level = 6,
+    .mem_level = 8,
 };
 
 static void usage(void) {
@@ -40,7 +47,12 @@ static void usage(void) {
           "  --handshakes       open all connections, close them, open them again; closing counts\n"
           "                     only with --with-closing\n"
           "  --idle             open all, and hold them; first send one byte of a frame\n"
-          "                     (--pending-byte) or a header for --declare BYTES\n",
+          "                     (--pending-byte) or a header for --declare BYTES\n"
+          "  permessage-deflate, whose answers are checked before anything is measured:\n"
+          "    --deflate FILE   messages of --size bytes, one after the other\n"
+          "    --server-bits N --client-bits N                   windows, 9 to 15 (15)\n"
+          "    --server-no-takeover --client-no-takeover         whose messages stand alone\n"
+          "    --level N --mem-level N                           of what is sent (6, 8)\n",
           stderr);
     exit(2);
 }
@@ -63,6 +75,9 @@ static void parse_options(int argc, char **argv) {
         {"receive", 0, NULL, 'R'},    {"broadcast", 1, NULL, 'B'},    {"handshakes", 0, NULL, 'H'},
         {"idle", 0, NULL, 'i'},       {"pending-byte", 0, NULL, '1'}, {"declare", 1, NULL, 'D'},
         {"with-closing", 0, NULL, 'C'}, {"ping", 0, NULL, 'g'},
+        {"deflate", 1, NULL, 'z'},    {"server-bits", 1, NULL, 'v'},  {"client-bits", 1, NULL, 'V'},
+        {"level", 1, NULL, 'l'},      {"mem-level", 1, NULL, 'L'},
+        {"server-no-takeover", 0, NULL, 'n'}, {"client-no-takeover", 0, NULL, 'N'},
         {0},
     };
     int which, index = 0;
@@ -95,6 +110,16 @@ static void parse_options(int argc, char **argv) {
         case 'i': options.mode = IDLE; break;
         case '1': options.pending_byte = true; break;
         case 'D': options.declare = (uint64_t)number(name, optarg, 1, (double)MAX_MESSAGE); break;
+        case 'z':
+            options.deflate = true;
+            options.messages = optarg;
+            break;
+        case 'v': options.server_bits = (int)number(name, optarg, 9, 15); break;
+        case 'V': options.client_bits = (int)number(name, optarg, 9, 15); break;
+        case 'l': options.level = (int)number(name, optarg, 0, 9); break;
+        case 'L': options.mem_level = (int)number(name, optarg, 1, 9); break;
+        case 'n': options.server_no_takeover = true; break;
+        case 'N': options.client_no_takeover = true; break;
         default: usage();
         }
     }
@@ -104,6 +129,12 @@ static void parse_options(int argc, char **argv) {
         die("a ping has at most 125 bytes");
     if (options.flooders >= options.connections && options.flooders > 0)
         die("--flooders must be less than --connections");
+    if (options.deflate && options.opcode == PING)
+        die("a ping is not compressed");
+#ifndef WITH_ZLIB
+    if (options.deflate)
+        die("built without zlib (Debian: zlib1g-dev)");
+#endif
 #ifndef WITH_TLS
     if (options.tls)
         die("built without TLS");

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 
-from settings import HOST, MAX_SIZE, count, message, mode, port, run, tls_context
+from settings import HOST, MAX_SIZE, count, message, messages, mode, port, run, tls_context
 
 clients = set()
 
 
-def serve_with(serve, broadcast, closed_error):
-    """Run the server with the given functions and exception."""
+def serve_with(serve, broadcast, closed_error, **options):
+    """Run the server with the given functions and exception, and with further options."""
+    options.setdefault("compression", None)
 
     async def echo(ws):
         async for data in ws:
@@ -29,7 +30,7 @@ def serve_with(serve, broadcast, closed_error):
 
     def broadcast_to_all():
         for _ in range(count):
-            broadcast(clients, message)
+            broadcast(clients, next(messages))
 
     async def push():
         while True:
@@ -47,8 +48,8 @@ def serve_with(serve, broadcast, closed_error):
             ssl=tls_context(),
             max_size=MAX_SIZE,
             max_queue=None,  # with a limit it stops and resumes reading all the time
-            compression=None,
             ping_interval=None,
+            **options,
         ) as server:
             if mode == "push":
                 await push()

@@ -1,7 +1,8 @@
 // Node's ws, with bufferutil.
 //
 // usage: node_ws.mjs PORT [echo|push|broadcast] [--cert FILE --key FILE]
-//                    [--count MESSAGES] [--size BYTES] [--max-size BYTES]
+//                    [--count MESSAGES] [--size BYTES] [--max-size BYTES] [--messages FILE]
+//                    [--deflate BITS --level N --mem-level N [--no-takeover]]
 import { readFileSync } from 'node:fs';
 import { createServer as createPlainServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
@@ -18,6 +19,11 @@ const { positionals, values } = parseArgs({
     key: { type: 'string' },
     count: { type: 'string', default: '1' },
     size: { type: 'string', default: '128' },
+    messages: { type: 'string' },
+    deflate: { type: 'string' },
+    level: { type: 'string' },
+    'mem-level': { type: 'string' },
+    'no-takeover': { type: 'boolean', default: false },
     'max-size': { type: 'string', default: String(2 ** 25) },
   },
 });
@@ -25,13 +31,26 @@ const [port, mode = 'echo'] = positionals;
 const count = Number(values.count);
 const size = Number(values.size);
 const message = FILLER.repeat(Math.ceil(size / FILLER.length)).slice(0, size);
+const messages = values.messages
+  ? readFileSync(values.messages, 'latin1').match(new RegExp(`.{${size}}`, 'gs'))
+  : [message];
+let turn = 0;
+
+const deflate = values.deflate && {
+  serverNoContextTakeover: values['no-takeover'],
+  clientNoContextTakeover: values['no-takeover'],
+  serverMaxWindowBits: Number(values.deflate),
+  clientMaxWindowBits: Number(values.deflate),
+  zlibDeflateOptions: { level: Number(values.level), memLevel: Number(values['mem-level']) },
+  threshold: 0,
+};
 
 const http = values.cert
   ? createSecureServer({ cert: readFileSync(values.cert), key: readFileSync(values.key) })
   : createPlainServer();
 const server = new WebSocketServer({
   server: http,
-  perMessageDeflate: false,
+  perMessageDeflate: deflate || false,
   maxPayload: Number(values['max-size']),
   clientTracking: mode === 'broadcast',
 });
@@ -47,6 +66,7 @@ function push() {
 
 function broadcast() {
   for (let i = 0; i < count; i++) {
+    const message = messages[turn++ % messages.length];
     for (const ws of server.clients) ws.send(message);
   }
 }

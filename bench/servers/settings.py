@@ -1,11 +1,15 @@
 """What every server of the benchmark has in common: its command line, sizes and loop.
 
 usage: SERVER PORT [echo|push|broadcast] [--loop asyncio|uvloop] [--cert FILE --key FILE]
-                   [--count MESSAGES] [--size BYTES] [--max-size BYTES]
+                   [--count MESSAGES] [--size BYTES] [--max-size BYTES] [--messages FILE]
+                   [--deflate BITS --level N --mem-level N [--no-takeover]]
 
 echo answers every message. push, from the first message of a connection on, sends COUNT messages
 of SIZE bytes to it in every turn of the loop. broadcast sends COUNT messages of SIZE bytes to
-every connection whenever a message comes.
+every connection whenever a message comes; with a file of messages, one after the other.
+
+--deflate negotiates permessage-deflate with a window of BITS on both sides, and --no-takeover that
+messages stand alone. What a server cannot be told is noted in it.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ import argparse
 import asyncio
 import ssl
 from collections.abc import Coroutine
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
@@ -30,6 +36,11 @@ parser.add_argument("--count", type=int, default=1)
 parser.add_argument("--size", type=int, default=128)
 # Larger than the largest message of nearly any row, so that no server is held up by a limit.
 parser.add_argument("--max-size", type=int, default=2**25)
+parser.add_argument("--messages", type=Path)
+parser.add_argument("--deflate", type=int)
+parser.add_argument("--level", type=int)
+parser.add_argument("--mem-level", type=int)
+parser.add_argument("--no-takeover", action="store_true")
 settings = parser.parse_args()
 
 port: int = settings.port
@@ -37,6 +48,18 @@ mode: str = settings.mode
 count: int = settings.count
 MAX_SIZE: int = settings.max_size
 message: str = (FILLER * (settings.size // len(FILLER) + 1))[: settings.size]
+
+
+def read_messages() -> list[str]:
+    """Those of ``--messages``, of ``--size`` bytes each, or the one that needs no file."""
+    if settings.messages is None:
+        return [message]
+    text = settings.messages.read_text()
+    return [text[i : i + settings.size] for i in range(0, len(text), settings.size)]
+
+
+# What is broadcast next: `next(messages)`.
+messages = cycle(read_messages())
 
 
 def tls_context() -> ssl.SSLContext | None:

@@ -1,6 +1,7 @@
 """wsfast with a coroutine for each connection."""
 
 from settings import HOST, MAX_SIZE, port, run, tls_context
+from wsfast_options import options
 
 import wsfast
 
@@ -19,6 +20,7 @@ async def main():
         max_size=MAX_SIZE,
         max_write_buffer=2 * MAX_SIZE,
         ping_interval=None,
+        **options,
     ) as server:
         await server.serve_forever()
 

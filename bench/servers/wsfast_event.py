@@ -3,7 +3,8 @@
 import asyncio
 import os
 
-from settings import HOST, MAX_SIZE, count, message, mode, port, run, tls_context
+from settings import HOST, MAX_SIZE, count, message, messages, mode, port, run, tls_context
+from wsfast_options import options
 
 import wsfast
 import wsfast.protocol.http
@@ -18,6 +19,7 @@ server = wsfast.WebSocketServer(
     max_size=MAX_SIZE,
     max_write_buffer=2 * MAX_SIZE,
     ping_interval=None,
+    **options,
 )
 clients = set()
 
@@ -36,7 +38,7 @@ async def push():
 
 def broadcast():
     for _ in range(count):
-        wsfast.broadcast(clients, message)
+        wsfast.broadcast(clients, next(messages))
 
 
 @server.on("connection")
