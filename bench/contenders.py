@@ -111,6 +111,14 @@ PEERS = [
         environment={"WSFAST_PURE": "1"},
         needs=("wsfast", "httptools"),
     ),
+    Peer(
+        "wsfast-ng",
+        "wsfast, listeners, zlib-ng",
+        "ours",
+        ("wsfast_event.py",),
+        environment={"BENCH_ZLIB": "zlib_ng"},
+        needs=("wsfast", "httptools", "zlib-ng"),
+    ),
     Peer("uwebsockets", "uWebSockets (C++)", server=("uwebsockets",), secure=False),
     Peer(
         "picows-core",

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
 import subprocess
 from pathlib import Path
 
-__all__ = ["BUILD", "build_programs", "describe_machine", "make_certificate"]
+from wsfast.cli.samples import make_messages
+
+__all__ = ["BUILD", "build_programs", "describe_machine", "make_certificate", "message_file"]
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "bench"
 
 FLAGS = ["-O2", "-Wall", "-Wextra"]
+
+# What the load generator can do where the libraries are there, and what it takes to link them.
+FEATURES = {"tls": ("-DWITH_TLS", "-lssl", "-lcrypto"), "zlib": ("-DWITH_ZLIB", "-lz")}
+
+# Bytes in a file of messages: none of them is in the window of 32 KiB any more when it comes again.
+POOL_SIZE = 2**16
 
 
 def compile_program(name: str, *arguments: str) -> bool:
@@ -23,15 +32,24 @@ def compile_program(name: str, *arguments: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def build_programs() -> tuple[dict[str, str], bool]:
-    """Compile the load generator and the bare server; their paths, and whether there is TLS."""
+def build_programs() -> tuple[dict[str, str], set[str]]:
+    """Compile the load generator and the bare server; their paths, and the features there are."""
     BUILD.mkdir(parents=True, exist_ok=True)
     if shutil.which(os.environ.get("CC", "cc")) is None:
         raise SystemExit("bench: there is no C compiler (Debian: apt-get install gcc libc6-dev)")
-    tls = compile_program("load", "-DWITH_TLS", "-lssl", "-lcrypto")
-    if not (tls or compile_program("load")) or not compile_program("feed"):
+    features = {name for name, flags in FEATURES.items() if compile_program("load", *flags)}
+    flags = [flag for name in sorted(features) for flag in FEATURES[name]]
+    if not compile_program("load", *flags) or not compile_program("feed"):
         raise SystemExit("bench: the C programs do not compile")
-    return {name: str(BUILD / name) for name in ("load", "feed")}, tls
+    return {name: str(BUILD / name) for name in ("load", "feed")}, features
+
+
+@functools.cache
+def message_file(size: int) -> str:
+    """The path of a file with messages of JSON, one after the other, which is made here."""
+    path = BUILD / f"messages-{size}.json"
+    path.write_bytes(b"".join(make_messages(size, max(16, -(-POOL_SIZE // size)))))
+    return str(path)
 
 
 def make_certificate() -> tuple[str, str] | None:

@@ -35,17 +35,19 @@ generator in C (`load.c`, built when it is needed), which checks that what comes
 They take turns, so that what slows the machine slows all of them.
 
 ```sh
-.venv/bin/python bench/run.py                    # a subset, about five minutes
-.venv/bin/python bench/run.py --full             # everything, in about forty; or FULL=1
+.venv/bin/python bench/run.py                    # a subset, about six minutes
+.venv/bin/python bench/run.py --full             # everything, in about forty-five; or FULL=1
 .venv/bin/python bench/run.py --rows 'echo/*/16,memory' --peers 'wsfast-*,node'
+.venv/bin/python bench/run.py --rows 'deflate*'  # what is about compression
 .venv/bin/python bench/run.py --uwebsockets PATH # with the EchoServer example of uWebSockets
 .venv/bin/python bench/report.py                 # writes this part anew from the newest results
 ```
 
-It needs a C compiler, OpenSSL's headers for the TLS rows, Node for its rows, libuv for socketify
-(Debian: libuv1), and two cores that are otherwise idle. What is missing is left out, and said.
-`--list` names the rows, `--seconds` and `--rounds` make a run shorter or longer; `servers/` has the
-servers as they were measured, each with the loop that is best for it, wsfast on asyncio's own.
+It needs a C compiler, the headers of OpenSSL for the TLS rows and of zlib for those with
+compression (Debian: libssl-dev, zlib1g-dev), Node for its rows, libuv for socketify (Debian:
+libuv1), and two cores that are otherwise idle. What is missing is left out, and said. `--list`
+names the rows, `--seconds` and `--rounds` make a run shorter or longer; `servers/` has the servers
+as they were measured, each with the loop that is best for it, wsfast on asyncio's own.
 """
 
 LABELS = {peer.key: peer.label for peer in PEERS}
@@ -57,6 +59,7 @@ SHOWN = {
     "rate": ("{unit}s a second", "rate", True),
     "cpu": ("Processor time for each {unit}, user + system, in µs", "cpu", False),
     "per_byte": ("Processor time for each byte, in ns", "per_byte", False),
+    "ratio": ("What is sent, as a part of the messages", "ratio", False),
     "bytes": ("KiB for each connection", "bytes", False),
     "kept": ("MiB kept", "kept", False),
     "latency": ("Latency p50 / p99 / p99.9", "p99", False),
@@ -101,6 +104,8 @@ def value_text(what: str, cell: Cell) -> str:
         return f"{three(cell['user'])} + {three(cell['system'])}"
     if what == "per_byte":
         return three(cell["per_byte"])
+    if what == "ratio":
+        return f"{cell['ratio']:.1%}"
     if what == "seconds":
         return f"{three(cell['seconds'])} s, {three(cell['speed'] / 2**20)} MiB/s"
     if what == "bytes":
@@ -129,6 +134,8 @@ def cell_text(cell: Cell) -> str:
     if "speed" in cell:
         return value_text("seconds", cell)
     text = f"{cell['rate']:>11,.0f}/s  {three(cell['user'])} + {three(cell['system'])} µs"
+    if "ratio" in cell:
+        text += f"  {cell['ratio']:.1%} of the bytes"
     if "p99" in cell:
         text += f"  p99 {time_text(cell['p99'])}"
     return text
@@ -256,7 +263,7 @@ def notes(results: Results) -> str:
         "numbers are medians of the rounds.",
         f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}; "
         f"{machine['python']}; {machine['compiler']}. The server has one core, the load generator "
-        "another, loopback between them. No compression, no keepalive.",
+        "another, loopback between them. No keepalive, and no compression but where it is named.",
         "In parentheses: how many times better wsfast's first line is. "
         "† The load generator was the bottleneck. ‡ The server did not keep up with the rate.",
         f"Versions: {', '.join(packages)}.",

@@ -52,10 +52,12 @@ class Row:
         name: group/what/how, as ``--rows`` matches it.
         title: the head of its column.
         peers: the keys of the programs that do it.
-        load: the arguments of the load generator.
+        load: the arguments of the load generator; "MESSAGES", here or in mode and deflate, stands
+            for a file of messages of ``--size`` bytes.
         kind: "load", "memory", "burst" (memory after large messages), "client" or "speed".
         mode: of the server, with arguments.
         rate_of: the messages a second are half of what this row and program reached.
+        deflate: the arguments of the load generator for permessage-deflate.
         tls: whether it goes over TLS.
         quick: whether it is in the subset; a tuple names the programs that are.
         rounds: at most so many; None for as many as asked for.
@@ -69,6 +71,7 @@ class Row:
     kind: str = "load"
     mode: tuple[str, ...] = ("echo",)
     rate_of: tuple[str, str] | None = None
+    deflate: tuple[str, ...] = ()
     tls: bool = False
     quick: bool | tuple[str, ...] = True
     rounds: int | None = None
@@ -94,7 +97,8 @@ class Group:
         name: the first part of the names of its rows.
         title: the heading.
         text: what is measured.
-        shows: the tables: "rate", "cpu", "per_byte", "bytes", "kept", "latency" or "seconds".
+        shows: the tables: "rate", "cpu", "per_byte", "ratio", "bytes", "kept", "latency" or
+            "seconds".
         unit: what is counted.
     """
 
@@ -151,6 +155,35 @@ GROUPS = [
         "`send()` for each message and recipient.",
         ("cpu",),
         "recipient and message",
+    ),
+    Group(
+        "deflate",
+        "Compressed echo, 100 connections",
+        "permessage-deflate with context takeover, level 6, a window of 4 KiB on both sides "
+        "(`max_window_bits` 12) and memory level 5, which are the defaults of websockets; "
+        "picows.websockets cannot be told its memory level, which is 8. Messages are JSON and all "
+        "different; what the load generator sends was compressed before.",
+        ("rate", "cpu", "ratio"),
+    ),
+    Group(
+        "deflate-alone",
+        "Compressed echo, 100 connections, no context takeover",
+        "The same with messages that do not refer to those before, in either direction.",
+        ("rate", "cpu", "ratio"),
+    ),
+    Group(
+        "deflate-broadcast",
+        "Broadcasting 1 KiB to 1,000 connections, compressed",
+        "With context takeover, and each time another message.",
+        ("cpu", "ratio"),
+        "recipient and message",
+    ),
+    Group(
+        "deflate-memory",
+        "Memory of 1,000 connections with compression",
+        "Resident memory of the server for each connection that has echoed 16 messages of 1 KiB, "
+        "above what it needs for none.",
+        ("bytes",),
     ),
     Group(
         "memory",
@@ -356,6 +389,72 @@ def sending_rows() -> list[Row]:
     ]
 
 
+# Of permessage-deflate, on both sides.
+WINDOW = "12"
+LEVELS = ("--level", "6", "--mem-level", "5")
+
+
+def deflate_rows() -> list[Row]:
+    """permessage-deflate: echo, broadcast, memory."""
+    pushing = ("wsfast-event", "wsfast-ng", "picows-websockets", "websockets", "node")
+    peers = (*OURS, *pushing[1:])
+    quick = ("wsfast-event", "wsfast-ng", "picows-websockets", "websockets", "node")
+    rows = []
+    for takeover in (True, False):
+        group = "deflate" if takeover else "deflate-alone"
+        mode: tuple[str, ...] = ("--deflate", WINDOW, *LEVELS)
+        load: tuple[str, ...] = ("--deflate", "MESSAGES", *LEVELS)
+        load += ("--server-bits", WINDOW, "--client-bits", WINDOW)
+        if not takeover:
+            mode += ("--no-takeover",)
+            load += ("--server-no-takeover", "--client-no-takeover")
+        rows += [
+            Row(
+                f"{group}/{size}/{depth}",
+                title,
+                peers,
+                arguments,
+                mode=("echo", *mode),
+                deflate=load,
+                quick=quick if (group, size) == ("deflate", "1KiB") else False,
+            )
+            for size in ("200B", "1KiB", "16KiB")
+            for depth in (1, 16)
+            for title, arguments in (exchanges(size, depth),)
+        ]
+        rows.append(
+            Row(
+                f"deflate-memory/{'takeover' if takeover else 'alone'}",
+                "context takeover" if takeover else "no context takeover",
+                peers,
+                ("--idle", "--connections", "1000", "--size", "1024"),
+                "memory",
+                mode=("echo", *mode),
+                deflate=load,
+                quick=quick,
+                rounds=1,
+            )
+        )
+        rows += [
+            Row(
+                f"deflate-broadcast/1KiB/{count}",
+                "one broadcast" if count == 1 else f"{count} in one turn",
+                pushing,
+                ("--broadcast", str(count), "--size", "1024", "--connections", "1000"),
+                mode=(
+                    *("broadcast", "--count", str(count), "--size", "1024"),
+                    *("--messages", "MESSAGES", *mode),
+                ),
+                deflate=load,
+                quick=("wsfast-event", "websockets"),
+            )
+            for count in (1, 16)
+            if takeover
+        ]
+    # A group's rows share their servers, so they have to follow one another.
+    return sorted(rows, key=lambda row: row.group)
+
+
 def memory_rows() -> list[Row]:
     """Memory does not vary from round to round as times do."""
     idle = ("--idle", "--connections", "10000")
@@ -454,6 +553,7 @@ ROWS = (
     + other_echo_rows()
     + speed_rows()
     + sending_rows()
+    + deflate_rows()
     + memory_rows()
     + remaining_rows()
 )

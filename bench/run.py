@@ -3,9 +3,9 @@
 usage: run.py [--full] [--rows PATTERN] [--peers PATTERN] [--seconds S] [--rounds N]
               [--uwebsockets PATH]
 
-The subset takes about five minutes; --full (or FULL=1 in the environment) measures every row, in
-about forty. PATTERN is a shell pattern or several with commas between them, for instance
-"echo/*/16" or "memory,push". --list names the rows and the programs.
+The subset takes about six minutes; --full (or FULL=1 in the environment) measures every row, in
+about forty-five. PATTERN is a shell pattern or several with commas between them, for instance
+"echo/*/16", "memory,push" or "deflate*". --list names the rows and the programs.
 
 A run of everything or of the subset goes to bench/results/ and into bench/README.md. What --rows
 or --peers picked out is only printed, and written to build/bench/last.json.
@@ -40,7 +40,7 @@ from processes import (
     raise_file_limit,
     run,
 )
-from programs import BUILD, build_programs, describe_machine, make_certificate
+from programs import BUILD, build_programs, describe_machine, make_certificate, message_file
 from rows import GROUPS, ROWS, Row
 from targets import TARGETED
 
@@ -94,7 +94,7 @@ class Bench:
         if row.kind == "speed":
             _, size, count = row.load
             return 0.5 + int(count) * (60e-6 + int(size) * 5e-9)
-        start = {"client": 0.3, "burst": 1.5}.get(row.kind, 0.1)
+        start = {"client": 0.3, "burst": 1.5}.get(row.kind, 0.4 if row.deflate else 0.1)
         opened = argument_of(row, "--connections", 100) * (3 if "--handshakes" in row.load else 1)
         return start + WARMUP + self.seconds + opened / 5000
 
@@ -155,7 +155,7 @@ class Bench:
         if row.tls:
             assert self.certificate is not None
             command += ["--cert", self.certificate[0], "--key", self.certificate[1]]
-        return command
+        return with_messages(row, command)
 
     def stop_servers(self) -> None:
         """End all of them."""
@@ -165,9 +165,10 @@ class Bench:
 
     # The kinds of rows
 
-    def load_command(self, server: Server, arguments: list[str]) -> list[str]:
+    def load_command(self, row: Row, server: Server, arguments: list[str]) -> list[str]:
         """The load generator on a server."""
-        return [self.programs["load"], "--port", str(server.port), *arguments]
+        command = [self.programs["load"], "--port", str(server.port), *arguments, *row.deflate]
+        return with_messages(row, command)
 
     def times(self) -> list[str]:
         """How long the load generator runs."""
@@ -181,7 +182,7 @@ class Bench:
         if row.rate_of is not None:
             rate = self.half_rate(*row.rate_of)
             arguments += ["--rate", f"{rate:.0f}"]
-        output = run(self.load_command(server, arguments), LOAD_CORE, BUILD / "load.log")
+        output = run(self.load_command(row, server, arguments), LOAD_CORE, BUILD / "load.log")
         if argument_of(row, "--connections", 100) >= 1000:
             server.wait_until_quiet()
         cell = per_message(json.loads(output))
@@ -201,8 +202,8 @@ class Bench:
         """Memory of connections that do nothing, in a fresh server."""
         server = self.start(peer, self.server_command(row, peer))
         try:
-            before = self.warm_memory(server)
-            command = self.load_command(server, list(row.load))
+            before = self.warm_memory(row, server)
+            command = self.load_command(row, server, list(row.load))
             with holding(command, LOAD_CORE, BUILD / "load.log") as line:
                 server.wait_until_quiet()
                 after = server.resident
@@ -215,8 +216,8 @@ class Bench:
         """Memory that is kept after large messages, in a fresh server."""
         server = self.start(peer, self.server_command(row, peer))
         try:
-            before = self.warm_memory(server)
-            command = self.load_command(server, [*row.load, *self.times()])
+            before = self.warm_memory(row, server)
+            command = self.load_command(row, server, [*row.load, *self.times()])
             with holding(command, LOAD_CORE, BUILD / "load.log"):
                 server.wait_until_quiet()
                 after = server.resident
@@ -224,9 +225,15 @@ class Bench:
             server.stop()
         return {"kept": after - before, "total": after}
 
-    def warm_memory(self, server: Server) -> int:
-        """Memory after a hundred connections, so that what is loaded once does not count."""
-        command = self.load_command(server, ["--seconds", "0.1", "--warmup", "0"])
+    def warm_memory(self, row: Row, server: Server) -> int:
+        """Memory after a hundred connections, so that what is loaded once does not count.
+
+        With compression they are ten: what they leave is memory that others then take.
+        """
+        arguments = ["--seconds", "0.1", "--warmup", "0"]
+        if row.deflate:
+            arguments += ["--connections", "10", "--size", str(argument_of(row, "--size", 0))]
+        command = self.load_command(row, server, arguments)
         run(command, LOAD_CORE, BUILD / "load.log")
         server.wait_until_quiet()
         return server.resident
@@ -265,6 +272,14 @@ def argument_of(row: Row, name: str, default: int) -> int:
     return int(row.load[row.load.index(name) + 1]) if name in row.load else default
 
 
+def with_messages(row: Row, command: list[str]) -> list[str]:
+    """A command with the file of messages that the row needs."""
+    if "MESSAGES" not in command:
+        return command
+    path = message_file(argument_of(row, "--size", 0))
+    return [path if word == "MESSAGES" else word for word in command]
+
+
 def per_message(result: Cell) -> Cell:
     """Processor time in microseconds for each message, in place of the sums."""
     messages = result["messages"]
@@ -288,14 +303,16 @@ def matches(name: str, patterns: str | None) -> bool:
     return any(fnmatch.fnmatch(name, p) or name.startswith(f"{p}/") for p in patterns.split(","))
 
 
-def choose_rows(options: argparse.Namespace, missing: dict[str, str], tls: bool) -> list[Row]:
+def choose_rows(options: argparse.Namespace, missing: dict[str, str]) -> list[Row]:
     """The rows of this run, with the programs that are there."""
     rows = []
     for each in ROWS:
         # A row that is asked for by its name is measured, subset or not.
         subset = None if options.full or options.rows is not None else each.in_subset()
         row = each if options.full or options.rows is not None else subset
-        if row is None or not matches(row.name, options.rows) or (row.tls and not tls):
+        if row is None or not matches(row.name, options.rows):
+            continue
+        if (row.tls and "tls" in missing) or (row.deflate and "deflate" in missing):
             continue
         if row.rate_of is not None and row.rate_of[1] in missing:
             continue
@@ -311,7 +328,7 @@ def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Compares servers and clients under load.",
-        epilog="The subset takes about five minutes.",
+        epilog="The subset takes about six minutes.",
     )
     parser.add_argument("--full", action="store_true", default=os.environ.get("FULL") == "1")
     parser.add_argument("--rows", metavar="PATTERN", help="only these rows, only printed")
@@ -355,21 +372,24 @@ def main() -> None:
         print("programs:", *(peer.key for peer in PEERS), sep="\n  ")
         return
     signal.signal(signal.SIGTERM, end_by_signal)
-    programs, tls = build_programs()
-    certificate = make_certificate() if tls else None
+    programs, features = build_programs()
+    certificate = make_certificate() if "tls" in features else None
     versions, missing = find_peers(options.uwebsockets)
     if options.uwebsockets is not None:
         programs["uwebsockets"] = str(Path(options.uwebsockets).resolve())
     for key, reason in missing.items():
         print(f"bench: without {PEER[key].label}: {reason}")
     if certificate is None:
-        what = "the headers of OpenSSL" if not tls else "the openssl command"
+        what = "the openssl command" if "tls" in features else "the headers of OpenSSL"
         missing["tls"] = f"without {what} (Debian: libssl-dev, openssl)"
         print(f"bench: no TLS rows: {missing['tls']}")
+    if "zlib" not in features:
+        missing["deflate"] = "without the headers of zlib (Debian: zlib1g-dev)"
+        print(f"bench: no rows with permessage-deflate: {missing['deflate']}")
     if LOAD_CORE == SERVER_CORE:
         print("bench: there is only one core, which server and load share: rates mean little")
     files = raise_file_limit()
-    rows = choose_rows(options, missing, certificate is not None)
+    rows = choose_rows(options, missing)
     free = available_memory()
     for row in rows[:]:
         if argument_of(row, "--connections", 100) > files - 100:

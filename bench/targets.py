@@ -199,6 +199,29 @@ def sending_targets() -> list[Target]:
     ]
 
 
+def deflate_targets() -> list[Target]:
+    """permessage-deflate."""
+    targets = []
+    for group, words in (("deflate", ""), ("deflate-alone", ", no context takeover")):
+        for size in ("200B", "1KiB", "16KiB"):
+            for depth in (1, 16):
+                work = f"compressed echo of {spaced(size)}, {depth} in flight{words}"
+                row = f"{group}/{size}/{depth}"
+                wanted = {"picows-websockets": 1.0, "node": 1.0}
+                if size == "1KiB":
+                    wanted["websockets"] = 1.4 if depth == 1 else 1.8
+                targets += faster(f"listeners, {work}", row, EVENT, wanted)
+                if (size, depth) == ("1KiB", 16):
+                    targets += faster(
+                        f"listeners with zlib-ng, {work}", row, "wsfast-ng", {"websockets": 2.2}
+                    )
+    for count, ratio in ((1, 4.0), (16, 18.0)):
+        turn = "one broadcast" if count == 1 else f"{count} broadcasts in one turn"
+        row = f"deflate-broadcast/1KiB/{count}"
+        targets += faster(f"{turn}, compressed", row, EVENT, {"websockets": ratio}, "cpu")
+    return targets
+
+
 def resource_targets() -> list[Target]:
     """Memory, handshakes, latency, the pure backend, growth."""
     targets = [
@@ -265,7 +288,7 @@ def resource_targets() -> list[Target]:
     return targets
 
 
-TARGETS = echo_targets() + sending_targets() + resource_targets()
+TARGETS = echo_targets() + sending_targets() + deflate_targets() + resource_targets()
 
 # The rows and programs on which a verdict depends.
 TARGETED = {cell for target in TARGETS for cell in target.cells()}

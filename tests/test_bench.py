@@ -1,16 +1,20 @@
 """The benchmark in bench/: its rows and targets fit together, and its report is right."""
 
+import json
 import sys
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 if sys.platform != "linux":
     pytest.skip("the benchmark runs on Linux", allow_module_level=True)
 
+import programs
 from contenders import PEERS
 from report import SHOWN, group_section, targets_table
-from rows import GROUPS, ROWS
-from run import medians
+from rows import GROUPS, ROWS, Row
+from run import medians, with_messages
 from targets import TARGETED, TARGETS, Growth, Target
 
 PEER = {peer.key: peer for peer in PEERS}
@@ -42,6 +46,28 @@ def test_the_programs_of_a_row_can_do_it(row):
         assert PEER[key].secure or not row.tls
     subset = row.in_subset()
     assert subset is None or set(subset.peers) <= set(row.peers)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.deflate], ids=lambda row: row.name)
+def test_the_load_generator_offers_what_the_servers_are_told(row):
+    server, load = (dict(pairwise((*words, ""))) for words in (row.mode, row.deflate))
+    assert server["--deflate"] == load["--server-bits"] == load["--client-bits"]
+    assert server["--level"] == load["--level"]
+    assert server["--mem-level"] == load["--mem-level"]
+    alone = "--no-takeover" in row.mode
+    assert alone == ("--server-no-takeover" in row.deflate) == ("--client-no-takeover" in load)
+
+
+def test_a_file_of_messages_is_made_when_a_row_needs_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "BUILD", tmp_path)
+    row = Row("deflate/x", "", (), ("--size", "90"), deflate=("--deflate", "MESSAGES"))
+    assert with_messages(row, ["load", "--port", "1"]) == ["load", "--port", "1"]
+    _, path = with_messages(row, ["--deflate", "MESSAGES"])
+    text = Path(path).read_text()
+    messages = {text[i : i + 90] for i in range(0, len(text), 90)}
+    assert len(messages) == len(text) / 90
+    assert len(text) > 2 * 2**15
+    assert all(json.loads(message) for message in messages)
 
 
 # Targets
@@ -119,6 +145,23 @@ def test_what_failed_is_not_available_and_what_was_not_asked_for_is_empty():
         "| **wsfast, listeners** | 2.00k | 4.00k |",
         "| picows core (uvloop) | 1.00k (2.00x) | n/a |",
         "| websockets (uvloop) | 500 (4.00x) |  |",
+    ]
+
+
+def test_what_compression_leaves_is_a_part_and_less_is_better():
+    cell = {"rate": 1000.0, "cpu": 3.0, "user": 1.0, "system": 2.0}
+    cells = results({})
+    cells["rows"]["deflate/1KiB/1"] = {
+        "title": "1 KiB",
+        "cells": {
+            "wsfast-event": {"median": {**cell, "ratio": 0.2}},
+            "node": {"median": {**cell, "ratio": 0.25}},
+        },
+    }
+    *_, ratio = group_section(cells, GROUP["deflate"]).split("\n\n")
+    assert ratio.splitlines()[2:] == [
+        "| **wsfast, listeners** | 20.0% |",
+        "| Node's ws | 25.0% (1.25x) |",
     ]
 
 

@@ -11,11 +11,12 @@ KINDS = ("order.created", "order.updated", "order.cancelled", "trade", "quote")
 SYMBOLS = ("AAPL", "AMZN", "BASF", "DBK", "GOOG", "IBM", "MSFT", "NESN", "SAP", "TSLA")
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 STATES = ("open", "filled", "partially_filled", "rejected")
-WORDS = (
+TEXT = (
     "the of and to in is that for was on are with as they at be this from have or by one had not "
     "but what all were when we there can an your which their said if do will each about how up out "
     "them then she many some so these would other into has more her two like him see time could"
-).split()
+)
+WORDS = TEXT.split()
 
 # Of a message: what is around the records and the text at the end.
 SMALLEST = 80
