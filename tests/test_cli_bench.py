@@ -85,12 +85,16 @@ async def test_the_result_as_json():
         "messages": pytest.approx(50 / elapsed),
         "bytes_sent": pytest.approx(250 / elapsed),
         "bytes_received": pytest.approx(250 / elapsed),
+        # A header of 2 bytes, and the client's key.
+        "wire_bytes_sent": pytest.approx(50 * (2 + 4 + 5) / elapsed),
+        "wire_bytes_received": pytest.approx(50 * (2 + 5) / elapsed),
     }
     assert result.pop("cpu") > 0
     assert result.pop("cpu_wait") >= 0
     assert result == {
         "wsfast": wsfast.__version__,
         "backend": wsfast.BACKEND,
+        "extensions": None,
         "plan": {
             "connections": 2,
             "opening": 100,
@@ -103,6 +107,7 @@ async def test_the_result_as_json():
             "rate": None,
             "echo": True,
             "verify": True,
+            "deflate": False,
             "timeout": 10,
         },
         "good": True,
@@ -131,6 +136,59 @@ async def test_the_result_without_an_echo():
     assert "Load         binary messages of 1 byte, as fast as they are read\n" in output
     assert "Messages     1,000 sent, 1,000 came\n" in output
     assert "Latency" not in output
+
+
+COMPRESSED = rf"""
+Server       ws://127\.0\.0\.1:\d+/
+Load         text messages of 1,024 bytes, 1 on the way on each connection
+Extensions   permessage-deflate.*
+Connections  2 opened
+Messages     40 sent, 40 answered
+Rate         {NUMBER} messages/s, {NUMBER} MB/s sent, {NUMBER} MB/s received, for {NUMBER} s
+On the wire  (\d+\.\d)% of what was sent, (\d+\.\d)% of what was received
+""".lstrip("\n").replace(NUMBER, r"[\d,.]+")
+
+
+async def test_the_result_of_a_compressed_load():
+    messages = []
+
+    async def keep(ws):
+        async for message in ws:
+            messages.append(message)
+            await ws.send(message)
+
+    status, output, errors = await bench(
+        keep,
+        *["-c", "2", "-n", "40", "--deflate", "--verify", "--quiet"],
+        server_options={"compression": "deflate"},
+    )
+    assert (status, errors) == (0, "")
+    parts = re.match(COMPRESSED, output)
+    assert parts, output
+    assert all(15 < float(part) < 50 for part in parts.groups())
+    assert len(set(messages)) == 40
+    assert all(len(message) == 1024 and json.loads(message) for message in messages)
+
+
+async def test_a_server_that_does_not_compress():
+    arguments = ["-n", "10", "--deflate", "--size", "8", "--quiet"]
+    status, output, _ = await bench(echo, *arguments)
+    assert status == 0
+    assert "Extensions   none: nothing is compressed\n" in output
+    assert "On the wire" not in output
+
+
+async def test_nothing_is_offered_unless_asked_for():
+    offers = []
+
+    async def look(ws):
+        offers.append(ws.request.headers.get("Sec-WebSocket-Extensions"))
+        await echo(ws)
+
+    for arguments in ([], ["--deflate"]):
+        await bench(look, "-c", "1", "-n", "1", *arguments)
+    assert offers[0] is None
+    assert offers[1].startswith("permessage-deflate")
 
 
 async def test_the_payload_is_sent():
@@ -413,6 +471,7 @@ async def test_it_may_not_open_more_files_than_the_hard_limit():
         (["--text", "--binary"], "argument --binary: not allowed with argument --text"),
         (["--verify", "--no-echo"], "argument --no-echo: not allowed with argument --verify"),
         (["-s", "5", "-p", "x"], "argument -p/--payload: not allowed with argument -s/--size"),
+        (["--compression"], "argument --compression: not allowed with a URI"),
         (["--header", "X"], "argument --header: a header is 'NAME: VALUE', not 'X'"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import sys
 from typing import Any
 
@@ -19,6 +20,7 @@ from .shared import (
     make_connector,
     why_not_connected,
 )
+from .study import GENERATED, SIZE, compare
 from .timing import new_event_loop
 
 __all__ = ["add_parser"]
@@ -37,6 +39,12 @@ waited for, and the connections are closed with 1000. Ctrl-C ends it early, with
 Latency is the time from the sending of a message to its answer. With --rate it counts from when the
 message was due, so that messages that had to wait for a server that hangs are not left out.
 
+With --deflate messages go compressed where the server agrees to permessage-deflate; those of 80
+bytes and more are then JSON, each another, for a row of equal letters would be sent as nothing.
+
+--compression loads no server: it compresses messages here, at several settings, and tells what is
+left of them, the processor time and the memory.
+
 The result is written to standard output, the progress to standard error.
 
 The exit status is 0 if every connection was opened and stayed open until the end, and every message
@@ -52,7 +60,7 @@ def add_parser(commands: Any) -> None:
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=functools.partial(run, parser))
     plan = Plan()
     load = parser.add_argument_group("the load")
     load.add_argument(
@@ -110,14 +118,16 @@ def add_parser(commands: Any) -> None:
         "-s",
         "--size",
         type=size,
-        default=plan.size,
         metavar="BYTES",
-        help="size of a message (%(default)s)",
+        help=f"size of a message ({plan.size}; {SIZE} with --deflate and --compression)",
     )
     content.add_argument("-p", "--payload", type=text, metavar="TEXT", help="what to send")
     kind = messages.add_mutually_exclusive_group()
     kind.add_argument("--text", action="store_true", help="send text messages (the default)")
     kind.add_argument("--binary", action="store_true", help="send binary messages")
+    messages.add_argument(
+        "--deflate", action="store_true", help="offer permessage-deflate (RFC 7692) to the server"
+    )
     answers = messages.add_mutually_exclusive_group()
     answers.add_argument(
         "--verify", action="store_true", help="check that each answer is what was sent"
@@ -128,7 +138,16 @@ def add_parser(commands: Any) -> None:
         help="expect no answers: send as fast as the server reads, or at --rate",
     )
 
-    add_request_arguments(parser)
+    add_request_arguments(parser, required=False)
+
+    parser.add_argument_group("without a server").add_argument(
+        "--compression",
+        nargs="?",
+        const=GENERATED,
+        metavar="FILE",
+        help="tell what compression does to the messages of a file, one on each line (- is "
+        "standard input), or to messages that are made here, of --size",
+    )
 
     output = parser.add_argument_group("the output")
     output.add_argument(
@@ -183,7 +202,14 @@ def text(text: str) -> str:
     return text
 
 
-def run(options: argparse.Namespace) -> int:
+def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if options.compression is not None:
+        if options.uri is not None:
+            parser.error("argument --compression: not allowed with a URI")
+        print(compare(options.compression, options.size, options.json), flush=True)
+        return 0
+    if options.uri is None:
+        parser.error("the following arguments are required: URI")
     plan = make_plan(options)
     allow_files(plan.connections + OTHER_FILES)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -201,15 +227,23 @@ def make_plan(options: argparse.Namespace) -> Plan:
         opening=options.opening,
         duration=endless(duration),
         messages=options.messages,
-        size=options.size,
+        size=size_of(options),
         text=options.payload,
         binary=options.binary,
         depth=options.depth,
         rate=options.rate,
         echo=not options.no_echo,
         verify=options.verify,
+        deflate=options.deflate,
         timeout=endless(options.timeout),
     )
+
+
+def size_of(options: argparse.Namespace) -> int:
+    if options.size is not None:
+        size: int = options.size
+        return size
+    return SIZE if options.deflate else Plan().size
 
 
 def endless(seconds: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import ConnectionClosed
 from ..frames import Close, State
 from .histogram import Histogram
+from .samples import SMALLEST, make_messages
 from .shared import CONNECT_ERRORS, reason, why_not_connected
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ BURST = 64
 # system's buffer lasts longer than that.
 BACKLOG = 65536
 PAUSE = 0.001
+
+# How many messages are made to be compressed: with 80 bytes more than fit into a window.
+SAMPLES = 512
 
 # The longest header of a client's frame (RFC 6455 section 5.2).
 HEADER_SIZE = 14
@@ -57,6 +62,8 @@ class Plan:
             the server reads.
         verify: whether answers must equal the messages, which have numbers unless ``text`` is
             given.
+        deflate: whether to offer permessage-deflate. Messages that are large enough are then JSON,
+            each another, unless ``text`` is given.
         timeout: for opening a connection, for closing it, and without any answer.
     """
 
@@ -71,17 +78,25 @@ class Plan:
     rate: float | None = None
     echo: bool = True
     verify: bool = False
+    deflate: bool = False
     timeout: float | None = 10
 
     @property
     def is_numbered(self) -> bool:
         """Whether each message is another."""
-        return self.verify and self.text is None
+        return (self.verify or self.is_json) and self.text is None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether messages are made so that there is something to compress."""
+        return self.deflate and self.text is None and self.size >= SMALLEST
 
     def message(self, number: int) -> Data:
         """The message with a number, which counts from 0."""
         if self.text is not None:
             text = self.text
+        elif self.is_json:
+            text = samples(self.size)[number % SAMPLES]
         elif self.verify:
             text = f"{number:0{self.size}d}"[-self.size :] if self.size else ""
         else:
@@ -98,6 +113,7 @@ class Plan:
         size = self.message_size
         max_write_buffer = max(2**24, 2 * self.depth * (size + HEADER_SIZE))
         return {
+            "compression": "deflate" if self.deflate else None,
             "open_timeout": self.timeout,
             "close_timeout": self.timeout,
             "max_size": max(2**20, size),
@@ -106,6 +122,11 @@ class Plan:
             # a server that does the same would wait for us as we for it.
             "write_limit": max_write_buffer,
         }
+
+
+@functools.cache
+def samples(size: int) -> list[str]:
+    return [message.decode() for message in make_messages(size, SAMPLES)]
 
 
 class Load:
@@ -134,6 +155,7 @@ class Load:
         cpu_wait: for which part it could have run, but others did.
         counted: how many messages were answered meanwhile, or read where no answers come.
         bytes_sent, bytes_received: meanwhile, in messages.
+        wire_bytes_sent, wire_bytes_received: meanwhile, in frames, which may be compressed.
     """
 
     def __init__(self, connector: connect, plan: Plan) -> None:
@@ -159,6 +181,8 @@ class Load:
         self.counted = 0
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.wire_bytes_sent = 0
+        self.wire_bytes_received = 0
 
         # How many messages are to be sent in all, and how many of them are not sent yet.
         self.planned = self.left = ENDLESS if plan.messages is None else plan.messages
@@ -171,6 +195,12 @@ class Load:
     @property
     def opened(self) -> int:
         return len(self.clients)
+
+    @property
+    def extensions(self) -> str | None:
+        """What the server agreed to; None if that is nothing."""
+        response = self.clients[0].ws.response if self.clients else None
+        return None if response is None else response.headers.get("Sec-WebSocket-Extensions")
 
     @property
     def failed(self) -> int:
@@ -313,8 +343,8 @@ class Load:
         self.cpu = (process_time_ns() - self._cpu_began) / elapsed
         self.cpu_wait = (cpu_wait_ns() - self._wait_began) / elapsed
         self.counted = self.answered if self.plan.echo else self.sent
-        self.bytes_sent = sum(client.ws.bytes_sent for client in self.clients)
-        self.bytes_received = sum(client.ws.bytes_received for client in self.clients)
+        for name in ("bytes_sent", "bytes_received", "wire_bytes_sent", "wire_bytes_received"):
+            setattr(self, name, sum(getattr(client.ws, name) for client in self.clients))
 
     async def _feed(self) -> None:
         """Send what is not sent because an answer came."""

@@ -71,6 +71,7 @@ def as_json(load: Load) -> str:
         "wsfast": __version__,
         "backend": BACKEND,
         "uri": str(load.connector.uri),
+        "extensions": load.extensions,
         "plan": dataclasses.asdict(load.plan),
         "good": is_good(load),
         "interrupted": load.interrupted,
@@ -102,6 +103,8 @@ def totals(load: Load) -> dict[str, int]:
         "messages": load.counted,
         "bytes_sent": load.bytes_sent,
         "bytes_received": load.bytes_received,
+        "wire_bytes_sent": load.wire_bytes_sent,
+        "wire_bytes_received": load.wire_bytes_received,
     }
 
 
@@ -130,6 +133,8 @@ def rows(load: Load) -> Iterator[tuple[str, str]]:
     else:
         pace = "as fast as they are read"
     yield "Load", f"{kind} messages of {plural(plan.message_size, 'byte')}, {pace}"
+    if plan.deflate:
+        yield "Extensions", load.extensions or "none: nothing is compressed"
     opened = [f"{load.opened:,} opened"]
     opened += [f"{load.failed:,} failed"] if load.failed else []
     opened += [f"{load.lost:,} lost"] if load.lost else []
@@ -145,6 +150,10 @@ def rows(load: Load) -> Iterator[tuple[str, str]]:
         f"{each['messages']:,.0f} messages/s, {short(each['bytes_sent'] / 1e6)} MB/s sent, "
         f"{short(each['bytes_received'] / 1e6)} MB/s received, for {short(load.elapsed)} s",
     )
+    if load.extensions and load.bytes_sent and load.bytes_received:
+        sent = load.wire_bytes_sent / load.bytes_sent
+        received = load.wire_bytes_received / load.bytes_received
+        yield "On the wire", f"{sent:.1%} of what was sent, {received:.1%} of what was received"
     yield from reasons("Closed", load.closes)
     yield from reasons("Errors", load.errors)
 

@@ -42,9 +42,10 @@ def escape(text: str) -> str:
     return text.translate(CONTROLS)
 
 
-def add_request_arguments(parser: argparse.ArgumentParser) -> None:
+def add_request_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """The address, and what the request has besides."""
-    parser.add_argument("uri", metavar="URI", help="such as wss://example.com/path")
+    nargs = None if required else "?"
+    parser.add_argument("uri", nargs=nargs, metavar="URI", help="such as wss://example.com/path")
     parser.add_argument(
         "--subprotocol",
         action="append",
