@@ -146,7 +146,14 @@ def handshake_rows(uwebsockets: str | None) -> list[list[str]]:
 
 
 # The same library once more: its handshake is the same.
-VARIANTS = ("wsfast-coroutine", "wsfast-h11", "wsfast-pure", "websockets-plain", "bare-c")
+VARIANTS = (
+    "wsfast-coroutine",
+    "wsfast-ng",
+    "wsfast-h11",
+    "wsfast-pure",
+    "websockets-plain",
+    "bare-c",
+)
 
 
 def main() -> None:
