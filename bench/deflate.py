@@ -18,7 +18,7 @@ from pathlib import Path
 from micro import conditions, markdown, replace
 from mirror import size_text
 
-from wsfast.cli.compression import Cost, Setting, available, measure
+from wsfast.cli.compression import Cost, Setting, available, measure, memory
 from wsfast.cli.samples import make_messages
 
 PAGE = Path(__file__).parent.parent / "docs" / "compression.md"
@@ -81,6 +81,23 @@ def settings_table(costs: Costs, module: str, takeover: bool) -> str:
             row = [f"**{entry}**" for entry in row]
         rows.append(row)
     return markdown(rows, headings, 0)
+
+
+def memory_table() -> str:
+    """A line for each window: what a context needs that compresses, or gets messages back."""
+    messages = messages_of(1024)
+    mem_levels = (1, 3, 4, 5, 6, 8)
+    headings = ["zlib", "window", *(f"send, memory level {n}" for n in mem_levels), "receive"]
+    rows = []
+    for module in available():
+        for bits in range(9, 16):
+            sent = [
+                memory(Setting(module, 6, bits, n), messages, receives=False) for n in mem_levels
+            ]
+            received = memory(Setting(module, 6, bits, 5), messages, sends=False)
+            cells = ["-" if size is None else f"{size / 1024:.0f}" for size in (*sent, received)]
+            rows.append([module.replace("_", "-"), str(bits), *cells])
+    return markdown(rows, headings, 1)
 
 
 def gain(cost: Cost, size: int) -> str:
@@ -155,6 +172,7 @@ def main() -> None:
         for takeover in (True, False):
             title = f"{module.replace('_', '-')}, {'' if takeover else 'no '}context takeover"
             parts.append(f"#### {title}\n\n{settings_table(costs, module, takeover)}")
+    parts.append(f"#### Memory of a context, KiB\n\n{memory_table()}")
     parts.append(f"#### Where it pays\n\n{gain_table(costs)}")
     text = "\n".join(parts)
     print(text)

@@ -134,10 +134,13 @@ def fastest(work: Callable[[], object], seconds: float) -> float:
     return best / 1e9
 
 
-def memory(setting: Setting, messages: Sequence[bytes]) -> float | None:
+def memory(
+    setting: Setting, messages: Sequence[bytes], *, sends: bool = True, receives: bool = True
+) -> float | None:
     """How much the memory of a process grows for each connection whose windows are full.
 
-    It is measured in a child that has given back what was freed before: it would be taken first.
+    With ``sends`` its compressor counts, with ``receives`` its decompressor. It is measured in a
+    child that has given back what was freed before: it would be taken first.
     """
     if resident() is None or not hasattr(os, "fork"):
         return None
@@ -145,7 +148,7 @@ def memory(setting: Setting, messages: Sequence[bytes]) -> float | None:
     child = os.fork()
     if child == 0:  # pragma: no cover
         try:
-            os.write(writer, str(grow(setting, messages)).encode())
+            os.write(writer, str(grow(setting, messages, sends, receives)).encode())
         finally:
             os._exit(0)
     os.close(writer)
@@ -155,7 +158,9 @@ def memory(setting: Setting, messages: Sequence[bytes]) -> float | None:
     return float(text) if text else None
 
 
-def grow(setting: Setting, messages: Sequence[bytes]) -> float:  # pragma: no cover
+def grow(  # pragma: no cover
+    setting: Setting, messages: Sequence[bytes], sends: bool, receives: bool
+) -> float:
     # Four windows, so that all that a context may need has been used.
     size = 4 << setting.window_bits
     text = b"\n".join(messages)[:size]
@@ -167,7 +172,7 @@ def grow(setting: Setting, messages: Sequence[bytes]) -> float:  # pragma: no co
     for _ in range(1 + CONTEXTS):
         deflater, inflater = new_deflater(setting), zlib.decompressobj(-setting.window_bits)
         inflater.decompress(deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH))
-        kept.append((deflater, inflater))
+        kept.append((deflater if sends else None, inflater if receives else None))
         before = resident() if before is None else before  # with all else that the first one needs
     after = resident()
     assert before is not None
