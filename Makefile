@@ -66,7 +66,7 @@ sanitize: ## run the tests and a server under load with the sanitizers of gcc
 	@WSFAST_PURE=1 $(MAKE) --no-print-directory VENV=$(VENV)-sanitize $(VENV)-sanitize/.test
 	@sh tools/sanitize.sh $(VENV)-sanitize $(ARGS)
 
-bench: $(BUILT) $(VENV)/.bench ## compare with other servers and clients (6 minutes; FULL=1 for all)
+bench: $(BUILT) $(VENV)/.bench ## compare with other servers and clients (7 minutes; FULL=1 for all)
 	@$(BIN)/python bench/run.py $(ARGS)
 
 micro: $(BUILT) $(VENV)/.bench ## micro-benchmarks of both backends, and of Node's ws

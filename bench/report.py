@@ -35,8 +35,8 @@ generator in C (`load.c`, built when it is needed), which checks that what comes
 They take turns, so that what slows the machine slows all of them.
 
 ```sh
-.venv/bin/python bench/run.py                    # a subset, about six minutes
-.venv/bin/python bench/run.py --full             # everything, in about forty-five; or FULL=1
+.venv/bin/python bench/run.py                    # a subset, about seven minutes
+.venv/bin/python bench/run.py --full             # everything, in about fifty; or FULL=1
 .venv/bin/python bench/run.py --rows 'echo/*/16,memory' --peers 'wsfast-*,node'
 .venv/bin/python bench/run.py --rows 'deflate*'  # what is about compression
 .venv/bin/python bench/run.py --uwebsockets PATH # with the EchoServer example of uWebSockets

@@ -431,7 +431,7 @@ def deflate_rows() -> list[Row]:
                 "memory",
                 mode=("echo", *mode),
                 deflate=load,
-                quick=quick,
+                quick=quick if takeover else False,
                 rounds=1,
             )
         )

@@ -3,8 +3,8 @@
 usage: run.py [--full] [--rows PATTERN] [--peers PATTERN] [--seconds S] [--rounds N]
               [--uwebsockets PATH]
 
-The subset takes about six minutes; --full (or FULL=1 in the environment) measures every row, in
-about forty-five. PATTERN is a shell pattern or several with commas between them, for instance
+The subset takes about seven minutes; --full (or FULL=1 in the environment) measures every row, in
+about fifty. PATTERN is a shell pattern or several with commas between them, for instance
 "echo/*/16", "memory,push" or "deflate*". --list names the rows and the programs.
 
 A run of everything or of the subset goes to bench/results/ and into bench/README.md. What --rows
@@ -328,7 +328,7 @@ def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Compares servers and clients under load.",
-        epilog="The subset takes about six minutes.",
+        epilog="The subset takes about seven minutes.",
     )
     parser.add_argument("--full", action="store_true", default=os.environ.get("FULL") == "1")
     parser.add_argument("--rows", metavar="PATTERN", help="only these rows, only printed")
