@@ -471,7 +471,7 @@ async def test_it_may_not_open_more_files_than_the_hard_limit():
         (["--text", "--binary"], "argument --binary: not allowed with argument --text"),
         (["--verify", "--no-echo"], "argument --no-echo: not allowed with argument --verify"),
         (["-s", "5", "-p", "x"], "argument -p/--payload: not allowed with argument -s/--size"),
-        (["--compression"], "argument --compression: not allowed with a URI"),
+        (["--compression=-"], "argument --compression: not allowed with a URI"),
         (["--header", "X"], "argument --header: a header is 'NAME: VALUE', not 'X'"),
     ],
 )

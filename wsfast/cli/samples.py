@@ -8,7 +8,7 @@ import random
 __all__ = ["SMALLEST", "make_messages"]
 
 KINDS = ("order.created", "order.updated", "order.cancelled", "trade", "quote")
-SYMBOLS = ("AAPL", "AMZN", "BASF", "DBK", "GOOG", "IBM", "MSFT", "NESN", "SAP", "TSLA")
+SYMBOLS = ("AAPL", "AMZN", "BAYN", "DBK", "GOOG", "IBM", "MSFT", "NESN", "SAP", "TSLA")
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 STATES = ("open", "filled", "partially_filled", "rejected")
 TEXT = (
