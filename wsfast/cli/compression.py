@@ -12,9 +12,9 @@ from time import process_time_ns
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Cost", "Setting", "available", "measure", "memory"]
+from ..extensions.deflate_options import MODULES
 
-MODULES = {"zlib": "zlib", "zlib_ng": "zlib_ng.zlib_ng"}
+__all__ = ["Cost", "Setting", "available", "measure", "memory"]
 
 # What RFC 7692 section 7.2.1 takes from the end of a message.
 TAIL = b"\x00\x00\xff\xff"
