@@ -33,8 +33,10 @@ import websockets.speedups
 
 import wsfast
 import wsfast._mask
+import wsfast._frame
 import wsfast._parser
 import wsfast._pure.mask
+import wsfast._pure.frame
 import wsfast._pure.parser
 
 SIZES = {"16 B": 16, "128 B": 128, "1 KiB": 1024, "64 KiB": 65536, "1 MiB": 2**20}
@@ -149,7 +151,7 @@ def parse(opcode: int, make: Callable[[int], bytes]) -> Callable[[int], tuple[in
     def cell(size: int) -> tuple[int, dict[str, Run]]:
         # As many frames as a read of a busy socket may bring, up to a mebibyte.
         count = max(1, min(64, 2**20 // size))
-        frame = wsfast._parser.encode_frame(opcode, make(size), True, 0, KEY)
+        frame = wsfast._frame.encode_frame(opcode, make(size), True, 0, KEY)
         stream = frame * count
         return count, {
             "compiled": read_with_wsfast(wsfast._parser, opcode, stream, count),
@@ -170,8 +172,8 @@ def serialise_server(size: int) -> tuple[int, dict[str, Run]]:
             frame_class(opcode, data).serialize(mask=False)
 
     return 1, {
-        "compiled": call(wsfast._parser.encode_frame, BINARY, data),
-        "pure": call(wsfast._pure.parser.encode_frame, BINARY, data),
+        "compiled": call(wsfast._frame.encode_frame, BINARY, data),
+        "pure": call(wsfast._pure.frame.encode_frame, BINARY, data),
         "websockets": run,
     }
 
@@ -181,8 +183,8 @@ def serialise_client(size: int) -> tuple[int, dict[str, Run]]:
     frame_class = websockets.frames.Frame
     opcode = websockets.frames.Opcode.BINARY
 
-    def with_wsfast(parser: object, masks: object) -> Run:
-        encode, key = parser.encode_frame, masks.masking_key  # type: ignore[attr-defined]
+    def with_wsfast(writer: object, masks: object) -> Run:
+        encode, key = writer.encode_frame, masks.masking_key  # type: ignore[attr-defined]
 
         def run(loops: int) -> None:
             for _ in range(loops):
@@ -195,8 +197,8 @@ def serialise_client(size: int) -> tuple[int, dict[str, Run]]:
             frame_class(opcode, data).serialize(mask=True)
 
     return 1, {
-        "compiled": with_wsfast(wsfast._parser, wsfast._mask),
-        "pure": with_wsfast(wsfast._pure.parser, wsfast._pure.mask),
+        "compiled": with_wsfast(wsfast._frame, wsfast._mask),
+        "pure": with_wsfast(wsfast._pure.frame, wsfast._pure.mask),
         "websockets": run,
     }
 

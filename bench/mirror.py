@@ -22,8 +22,10 @@ from contenders import HERE, install_node_peer
 from micro import BINARY, Run, Turn, call, conditions, markdown, measure, ratio_text, replace, timed
 
 import wsfast._mask
+import wsfast._frame
 import wsfast._parser
 import wsfast._pure.mask
+import wsfast._pure.frame
 import wsfast._pure.parser
 
 KEY = bytes([1, 2, 3, 4])
@@ -54,7 +56,7 @@ HEADINGS = ["work", "payload", "compiled", "pure", "Node's ws", "compiled vs Nod
 def parse(parser: Any, kind: str, size: int) -> Run:
     """Feeds one masked frame at a time."""
     opcode = OPCODES[kind]
-    frame = parser.encode_frame(opcode, b"a" * size, True, 0, KEY)
+    frame = wsfast._frame.encode_frame(opcode, b"a" * size, True, 0, KEY)
     reader = parser.FrameReader(client=False, max_size=2**20)
     reader.feed(frame)
     assert reader.next() == (opcode, "a" * size if kind == "text" else b"a" * size, True)
@@ -68,10 +70,10 @@ def parse(parser: Any, kind: str, size: int) -> Run:
     return run
 
 
-def send(parser: Any, masks: Any, kind: str, size: int) -> Run:
+def send(writer: Any, masks: Any, kind: str, size: int) -> Run:
     """Makes frames; for a masked one a key belongs to the work."""
     data = b"a" * size
-    encode, key = parser.encode_frame, masks.masking_key
+    encode, key = writer.encode_frame, masks.masking_key
     if kind == "unmasked":
         return call(encode, BINARY, data)
 
@@ -82,9 +84,9 @@ def send(parser: Any, masks: Any, kind: str, size: int) -> Run:
     return run
 
 
-def ours(work: str, kind: str, size: int, parser: Any, masks: Any) -> Turn:
+def ours(work: str, kind: str, size: int, parser: Any, writer: Any, masks: Any) -> Turn:
     """One of the backends."""
-    return timed(parse(parser, kind, size) if work == "parser" else send(parser, masks, kind, size))
+    return timed(parse(parser, kind, size) if work == "parser" else send(writer, masks, kind, size))
 
 
 @contextlib.contextmanager
@@ -170,8 +172,10 @@ def main() -> None:
         for work, kind, size in WORKS:
             times = measure(
                 {
-                    "compiled": ours(work, kind, size, wsfast._parser, wsfast._mask),
-                    "pure": ours(work, kind, size, wsfast._pure.parser, wsfast._pure.mask),
+                    "compiled": ours(work, kind, size, wsfast._parser, wsfast._frame, wsfast._mask),
+                    "pure": ours(
+                        work, kind, size, wsfast._pure.parser, wsfast._pure.frame, wsfast._pure.mask
+                    ),
                     "node": theirs(process, work, kind, size),
                 },
                 options.quick,

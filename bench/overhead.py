@@ -23,7 +23,9 @@ from processes import LOAD_CORE, SERVER_CORE, Failure, Server
 from programs import BUILD, build_programs
 from websockets.frames import Frame, Opcode
 
+import wsfast._frame
 import wsfast._parser
+import wsfast._pure.frame
 import wsfast._pure.parser
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -44,8 +46,8 @@ TIMEOUT = 10.0
 def header_size(size: int, key: bytes | None) -> int:
     """The header of a real frame: the same of both backends, read back by both, as RFC 6455 5.2."""
     data = bytes(size)
-    frame = wsfast._parser.encode_frame(BINARY, data, True, 0, key)
-    assert frame == wsfast._pure.parser.encode_frame(BINARY, data, True, 0, key)
+    frame = wsfast._frame.encode_frame(BINARY, data, True, 0, key)
+    assert frame == wsfast._pure.frame.encode_frame(BINARY, data, True, 0, key)
     for parser in (wsfast._parser, wsfast._pure.parser):
         reader = parser.FrameReader(client=key is None, max_size=None)
         reader.feed(frame)

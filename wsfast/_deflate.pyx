@@ -67,7 +67,7 @@ cdef class Deflate:
         self.compressor = None  # for good, if this fails
         self.used = True
         if compressor is None:
-            compressor = new_compressor(parameters) if self.takeover else take_idle(self.idle, parameters)
+            compressor = take_idle([] if self.takeover else self.idle, parameters)
         elif self.forgetful:
             compressor.flush(parameters.zlib.Z_FULL_FLUSH)
         self.forgetful = False

@@ -1,5 +1,5 @@
-# A frame on its way out (RFC 6455 section 5.2). The pure twin is _pure/frame.py; the documentation is
-# in _frame.pyi.
+# A frame on its way out (RFC 6455 section 5.2). The pure twin is _pure/frame.py; the documentation
+# is in _frame.pyi.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize

@@ -1,5 +1,5 @@
-# Frames on their way in (RFC 6455 section 5.2). The pure twin is _pure/parser.py; the documentation is
-# in _parser.pyi.
+# Frames on their way in (RFC 6455 section 5.2). The pure twin is _pure/parser.py; the
+# documentation is in _parser.pyi.
 #
 # Rules of this file:
 # 1. The reader is a machine of six states. It can stop at any byte and goes on with the next feed:
@@ -20,7 +20,6 @@
 #    calls retain().
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF

@@ -144,7 +144,7 @@ cdef class Protocol:
 
     @property
     def fragments_received(self):
-        return self.reader.each_frame_read
+        return self.reader.fragments_read
 
     @property
     def bytes_received(self):

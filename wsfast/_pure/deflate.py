@@ -63,10 +63,7 @@ class Deflate:
         self._compressor = None  # for good, if this fails
         self._used = True
         if compressor is None:
-            if parameters.takeover:
-                compressor = new_compressor(parameters)
-            else:
-                compressor = take_idle(self._idle, parameters)
+            compressor = take_idle([] if parameters.takeover else self._idle, parameters)
         elif self._forgetful:
             compressor.flush(parameters.zlib.Z_FULL_FLUSH)
         self._forgetful = False
