@@ -32,11 +32,11 @@ import websockets.server
 import websockets.speedups
 
 import wsfast
-import wsfast._mask
 import wsfast._frame
+import wsfast._mask
 import wsfast._parser
-import wsfast._pure.mask
 import wsfast._pure.frame
+import wsfast._pure.mask
 import wsfast._pure.parser
 
 SIZES = {"16 B": 16, "128 B": 128, "1 KiB": 1024, "64 KiB": 65536, "1 MiB": 2**20}

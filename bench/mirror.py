@@ -21,11 +21,11 @@ from typing import Any
 from contenders import HERE, install_node_peer
 from micro import BINARY, Run, Turn, call, conditions, markdown, measure, ratio_text, replace, timed
 
-import wsfast._mask
 import wsfast._frame
+import wsfast._mask
 import wsfast._parser
-import wsfast._pure.mask
 import wsfast._pure.frame
+import wsfast._pure.mask
 import wsfast._pure.parser
 
 KEY = bytes([1, 2, 3, 4])
