@@ -70,7 +70,9 @@ def test_version_says_what_is_in_use():
     status, output, _ = run("--version")
     assert status == 0
     assert output.startswith(f"wsfast {wsfast.__version__}, {wsfast.BACKEND} backend, ")
-    assert re.search(r", (h11|httptools) parses HTTP, CPython \d+\.\d+\.\d+", output)
+    assert re.search(
+        r", (h11|httptools) parses HTTP, (zlib|zlib-ng) compresses, CPython \d+\.\d+\.\d+", output
+    )
 
 
 def test_version_names_the_pure_backend(monkeypatch):
@@ -174,6 +176,13 @@ async def test_the_echo_sends_text_and_binary_back(demo):
         for message in ("grün", "", b"\x00\xff", b""):
             await ws.send(message)
             assert await ws.recv() == message
+
+
+@pytest.mark.parametrize("compression", [True, False])
+async def test_the_server_compresses_if_it_is_told_to(compression):
+    with serving(*["--compression"] * compression) as process:
+        async with wsfast.connect(f"ws://{process.address}/echo") as ws:
+            assert ws.extensions == (("permessage-deflate",) if compression else ())
 
 
 async def join(stack, url, name):
@@ -592,6 +601,16 @@ def test_options_of_the_request():
         )
     authorization = "Basic YWRhOnBhc3M6d29yZA=="
     assert output == f"two ['https://example.com', '{authorization}', '1', '2:2']\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--no-compression"]], ids=["", "--no-compression"])
+def test_compression_is_offered_unless_it_is_not_wanted(arguments):
+    async def handler(ws):
+        await ws.send(str(ws.extensions))
+
+    with Peer(handler, compression=True) as peer:
+        _, output, _ = run("connect", *arguments, "--wait", "inf", peer.url)
+    assert output == ("()\n" if arguments else "('permessage-deflate',)\n")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from .._backend import BACKEND
 from .._version import __version__
+from ..extensions.deflate_options import default_zlib
 from ..protocol.http import HTTP_PARSER
 from . import bench, connect, serve
 from .shared import Failure, escape
@@ -49,4 +50,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def version_text() -> str:
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"wsfast {__version__}, {BACKEND} backend, {HTTP_PARSER} parses HTTP, {python}"
+    zlib = default_zlib().__name__.rpartition(".")[2].replace("_", "-")
+    return (
+        f"wsfast {__version__}, {BACKEND} backend, {HTTP_PARSER} parses HTTP, "
+        f"{zlib} compresses, {python}"
+    )

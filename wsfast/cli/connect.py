@@ -57,6 +57,9 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
     add_request_arguments(parser)
     parser.add_argument(
+        "--no-compression", action="store_true", help="do not offer to compress messages"
+    )
+    parser.add_argument(
         "--wait",
         type=seconds,
         default=1.0,
@@ -77,7 +80,8 @@ async def talk(options: argparse.Namespace) -> int:
         output, wait = Terminal(), 0.0
     else:
         output, wait = Output(), options.wait
-    ws = await open_connection(make_connector(options))
+    compression = None if options.no_compression else "deflate"
+    ws = await open_connection(make_connector(options, compression=compression))
     output.connected(ws)
     activity = Activity()
     receiving = asyncio.create_task(receive(ws, output, activity))
@@ -230,8 +234,10 @@ class Terminal(Output):
     """Prints messages above the line that the user is typing."""
 
     def connected(self, ws: WebSocket) -> None:
-        subprotocol = f" with subprotocol {ws.subprotocol}" if ws.subprotocol else ""
-        print(f"Connected to {ws.url}{subprotocol}. Ctrl-D closes the connection.")
+        agreed = [f"subprotocol {ws.subprotocol}"] if ws.subprotocol else []
+        agreed += ws.extensions
+        using = f" with {' and '.join(agreed)}" if agreed else ""
+        print(f"Connected to {ws.url}{using}. Ctrl-D closes the connection.")
         self.prompt()
 
     def message(self, data: Data) -> None:

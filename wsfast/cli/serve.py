@@ -41,6 +41,9 @@ def add_parser(commands: Any) -> None:
         "--port", type=port_number, default=8080, help="port; 0 for a free one (%(default)s)"
     )
     parser.add_argument("--path", help="serve HANDLER only at this path (all paths)")
+    parser.add_argument(
+        "--compression", action="store_true", help="compress messages for clients that offer it"
+    )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain in PEM: use TLS")
     parser.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
 
@@ -52,7 +55,11 @@ def port_number(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    arguments: dict[str, Any] = {"cert": options.tls_cert, "key": options.tls_key}
+    arguments: dict[str, Any] = {
+        "cert": options.tls_cert,
+        "key": options.tls_key,
+        "compression": options.compression,
+    }
     if options.handler is None:
         if options.path is not None:
             raise Failure("--path needs MODULE:HANDLER; the demo has paths of its own")
