@@ -1,13 +1,17 @@
 """Runs the command `wsfast` as its users do, and what it needs around it."""
 
+import asyncio
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
 
 import pytest
+
+import wsfast
 
 TIMEOUT = 30
 WSFAST = [sys.executable, "-m", "wsfast"]
@@ -120,3 +124,36 @@ class Screen:
             while more := os.read(self.fd, 65536):
                 self.text += more
         return self.text.decode()
+
+
+class Peer:
+    """A server in a thread that handles one connection with a coroutine function."""
+
+    def __init__(self, handler, **options):
+        self.handler = handler
+        self.options = options
+
+    def __enter__(self):
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ws://127.0.0.1:{self.sock.getsockname()[1]}"
+        self.thread = threading.Thread(target=asyncio.run, args=(self.serve(),))
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.thread.join(TIMEOUT)
+        assert not self.thread.is_alive()
+        self.sock.close()
+
+    async def serve(self):
+        done = asyncio.Event()
+
+        async def handle(ws):
+            try:
+                await self.handler(ws)
+                await ws.close()
+            finally:
+                done.set()
+
+        async with wsfast.serve(handle, sock=self.sock, **self.options):
+            await asyncio.wait_for(done.wait(), TIMEOUT)

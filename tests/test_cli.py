@@ -13,7 +13,7 @@ import threading
 
 import pytest
 import trustme
-from commands import TIMEOUT, ended, failure, open_screen, run, serving, start
+from commands import TIMEOUT, Peer, ended, failure, open_screen, run, serving, start
 
 import wsfast
 from wsfast import cli
@@ -30,39 +30,6 @@ def connect(address, path, *arguments, stdin, wait="0"):
     return run("connect", "--wait", wait, *arguments, f"ws://{address}{path}", stdin=stdin)
 
 
-class Peer:
-    """A server in a thread that handles one connection with a coroutine function."""
-
-    def __init__(self, handler, **options):
-        self.handler = handler
-        self.options = options
-
-    def __enter__(self):
-        self.sock = socket.create_server(("127.0.0.1", 0))
-        self.url = f"ws://127.0.0.1:{self.sock.getsockname()[1]}"
-        self.thread = threading.Thread(target=asyncio.run, args=(self.serve(),))
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exc_info):
-        self.thread.join(TIMEOUT)
-        assert not self.thread.is_alive()
-        self.sock.close()
-
-    async def serve(self):
-        done = asyncio.Event()
-
-        async def handle(ws):
-            try:
-                await self.handler(ws)
-                await ws.close()
-            finally:
-                done.set()
-
-        async with wsfast.serve(handle, sock=self.sock, **self.options):
-            await asyncio.wait_for(done.wait(), TIMEOUT)
-
-
 # --- The command itself ------------------------------------------------------------------------
 
 
@@ -70,9 +37,7 @@ def test_version_says_what_is_in_use():
     status, output, _ = run("--version")
     assert status == 0
     assert output.startswith(f"wsfast {wsfast.__version__}, {wsfast.BACKEND} backend, ")
-    assert re.search(
-        r", (h11|httptools) parses HTTP, (zlib|zlib-ng) compresses, CPython \d+\.\d+\.\d+", output
-    )
+    assert re.search(r", (h11|httptools), (zlib|zlib-ng), CPython \d+\.\d+\.\d+", output)
 
 
 def test_version_names_the_pure_backend(monkeypatch):
@@ -176,13 +141,6 @@ async def test_the_echo_sends_text_and_binary_back(demo):
         for message in ("grün", "", b"\x00\xff", b""):
             await ws.send(message)
             assert await ws.recv() == message
-
-
-@pytest.mark.parametrize("compression", [True, False])
-async def test_the_server_compresses_if_it_is_told_to(compression):
-    with serving(*["--compression"] * compression) as process:
-        async with wsfast.connect(f"ws://{process.address}/echo") as ws:
-            assert ws.extensions == (("permessage-deflate",) if compression else ())
 
 
 async def join(stack, url, name):
@@ -601,16 +559,6 @@ def test_options_of_the_request():
         )
     authorization = "Basic YWRhOnBhc3M6d29yZA=="
     assert output == f"two ['https://example.com', '{authorization}', '1', '2:2']\n"
-
-
-@pytest.mark.parametrize("arguments", [[], ["--no-compression"]], ids=["", "--no-compression"])
-def test_compression_is_offered_unless_it_is_not_wanted(arguments):
-    async def handler(ws):
-        await ws.send(str(ws.extensions))
-
-    with Peer(handler, compression=True) as peer:
-        _, output, _ = run("connect", *arguments, "--wait", "inf", peer.url)
-    assert output == ("()\n" if arguments else "('permessage-deflate',)\n")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
-"""`wsfast bench --compression`: what compression does to messages, without a server."""
+"""Compression on the command line; and what it does to messages, without a server."""
 
 import json
 import re
 import sys
 
 import pytest
-from commands import failure, run
+from commands import Peer, failure, run, serving
 
+import wsfast
 from wsfast import cli
 from wsfast.cli.compression import Setting, available, measure, memory, resident
 from wsfast.cli.samples import SMALLEST, make_messages
@@ -193,3 +194,20 @@ def test_without_a_file_and_without_a_server(capsys):
         cli.main(["bench"])
     assert exit.value.code == 2
     assert "the following arguments are required: URI" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("compression", [True, False])
+async def test_the_server_compresses_if_it_is_told_to(compression):
+    with serving(*["--compression"] * compression) as process:
+        async with wsfast.connect(f"ws://{process.address}/echo") as ws:
+            assert ws.extensions == (("permessage-deflate",) if compression else ())
+
+
+@pytest.mark.parametrize("arguments", [[], ["--no-compression"]], ids=["", "--no-compression"])
+def test_compression_is_offered_unless_it_is_not_wanted(arguments):
+    async def handler(ws):
+        await ws.send(str(ws.extensions))
+
+    with Peer(handler, compression=True) as peer:
+        _, output, _ = run("connect", *arguments, "--wait", "inf", peer.url)
+    assert output == ("()\n" if arguments else "('permessage-deflate',)\n")

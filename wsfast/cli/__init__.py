@@ -51,7 +51,4 @@ def make_parser() -> argparse.ArgumentParser:
 def version_text() -> str:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     zlib = default_zlib().__name__.rpartition(".")[2].replace("_", "-")
-    return (
-        f"wsfast {__version__}, {BACKEND} backend, {HTTP_PARSER} parses HTTP, "
-        f"{zlib} compresses, {python}"
-    )
+    return f"wsfast {__version__}, {BACKEND} backend, {HTTP_PARSER}, {zlib}, {python}"
