@@ -57,6 +57,9 @@ class Connection(Protocol):
     def send_other(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
         """Send what is neither str nor bytes-like."""
 
+    def send_large(self, data: Any, binary: bool | None) -> Any:
+        """Send a message that takes long to compress."""
+
     def send_failed(self, error: BaseException) -> None:
         """A send failed, and nobody awaited it."""
 

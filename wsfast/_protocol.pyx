@@ -21,7 +21,7 @@ from ._deflate cimport Deflate
 from ._frame cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, write_header
 from ._parser cimport FrameReader
 
-from ._deflate import TAIL
+from . import _deflate
 from ._mask import valid_utf8
 from .exceptions import ConcurrencyError, connection_closed
 from .frames import Close, State, check_close, is_close_code
@@ -393,7 +393,7 @@ cdef class Protocol:
             raise self.closed_error()
         self.messages_sent += 1
         self.bytes_sent += size
-        self.send_compressed(opcode, compressed + TAIL, True)
+        self.send_compressed(opcode, compressed + _deflate.TAIL, True)
 
     @property
     def deflate(self):
