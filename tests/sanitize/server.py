@@ -34,6 +34,7 @@ OPTIONS = {
     "driver": DRIVER,
     "ping_interval": None,  # the load generator takes no pings
     "close_timeout": 0.5,
+    "compression": True,  # for those that offer it: the load generator does not, our clients do
     **LIMITS,
 }
 if CERTIFICATE:
