@@ -15,6 +15,7 @@ cdef class Deflate:
     cdef uint8_t peer_takeover
     cdef uint8_t forgetful
     cdef uint8_t used
+    cdef uint8_t begun  # the peer's window no longer ends with the dictionary
 
     cdef bytes deflate(self, object data, bint fin)
     cdef bytes inflate(self, bytes data, uint64_t limit, bint fin)

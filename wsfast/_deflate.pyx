@@ -67,10 +67,15 @@ cdef class Deflate:
         self.compressor = None  # for good, if this fails
         self.used = True
         if compressor is None:
-            compressor = take_idle([] if self.takeover else self.idle, parameters)
+            if self.begun or self.takeover:
+                dictionary = None if self.begun else parameters.dictionary
+                compressor = new_compressor(parameters, dictionary)
+            else:
+                compressor = take_idle(self.idle, parameters)
         elif self.forgetful:
             compressor.flush(parameters.zlib.Z_FULL_FLUSH)
         self.forgetful = False
+        self.begun = not last
         start = feed(compressor, data, parameters.deflate_chunk_size)
         if last:
             end = compressor.flush(parameters.zlib.Z_FULL_FLUSH)
@@ -144,7 +149,7 @@ cdef list idle_compressors(object parameters):
 
 
 cdef object take_idle(list idle, object parameters):
-    return idle.pop() if idle else new_compressor(parameters)
+    return idle.pop() if idle else new_compressor(parameters, parameters.dictionary)
 
 
 cdef int put_idle(list idle, object parameters, object compressor) except -1:
@@ -154,7 +159,7 @@ cdef int put_idle(list idle, object parameters, object compressor) except -1:
     return 0
 
 
-cdef object new_compressor(object parameters):
+cdef object new_compressor(object parameters, object dictionary):
     zlib = parameters.zlib
     arguments = (
         parameters.level,
@@ -163,6 +168,6 @@ cdef object new_compressor(object parameters):
         parameters.mem_level,
         parameters.strategy,
     )
-    if parameters.dictionary is not None:
-        arguments += (parameters.dictionary,)
+    if dictionary is not None:
+        arguments += (dictionary,)
     return zlib.compressobj(*arguments)

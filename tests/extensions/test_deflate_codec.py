@@ -453,6 +453,33 @@ def test_a_preset_dictionary_is_known_to_every_context(make):
     bad_data(make(), HELLO_AGAIN)
 
 
+WORDS = b"what both ends know of each message"
+
+
+def test_a_dictionary_is_of_no_use_for_a_compressor_that_is_made_again(make):
+    """The peer's window ends with the message before then, and not with the dictionary."""
+    ours, theirs = make(dictionary=WORDS), make(peer_dictionary=WORDS)
+    assert inflate(theirs, ours.compress(WORDS)) == WORDS
+    for now in 100.0, 200.0:
+        ours.rest(now)
+    assert inflate(theirs, ours.compress(WORDS)) == WORDS
+    with pytest.raises(TypeError):
+        ours.compress("what fails")
+    assert inflate(theirs, ours.compress(WORDS)) == WORDS
+
+
+def test_a_dictionary_is_of_no_use_in_the_middle_of_a_message(make):
+    ours = make(dictionary=WORDS, takeover=False)
+    theirs = make(peer_dictionary=WORDS, peer_takeover=False)
+    for _ in range(2):
+        start = ours.compress(WORDS, False)
+        assert len(start) < len(WORDS) // 2
+        for now in 100.0, 200.0:
+            ours.rest(now)
+        end = ours.compress(WORDS)
+        assert inflate(theirs, start, end) == WORDS + WORDS
+
+
 # Round trips
 
 

@@ -34,6 +34,7 @@ class Deflate:
     """What one connection's messages refer to, in both directions (RFC 7692 section 7.2)."""
 
     __slots__ = (
+        "_begun",
         "_compressor",
         "_decompressor",
         "_forgetful",
@@ -53,6 +54,8 @@ class Deflate:
         self._inflater: Inflater | None = None
         self._forgetful = False
         self._used = False
+        # Whether the peer's window no longer ends with the dictionary.
+        self._begun = False
         self._next_rest = 0.0
 
     def compress(self, data: Buffer, fin: bool = True) -> bytes:
@@ -63,10 +66,15 @@ class Deflate:
         self._compressor = None  # for good, if this fails
         self._used = True
         if compressor is None:
-            compressor = take_idle([] if parameters.takeover else self._idle, parameters)
+            if self._begun or parameters.takeover:
+                dictionary = None if self._begun else parameters.dictionary
+                compressor = new_compressor(parameters, dictionary)
+            else:
+                compressor = take_idle(self._idle, parameters)
         elif self._forgetful:
             compressor.flush(parameters.zlib.Z_FULL_FLUSH)
         self._forgetful = False
+        self._begun = not last
         compressed: bytes = feed(compressor, data, parameters.deflate_chunk_size)
         if last:
             compressed += compressor.flush(parameters.zlib.Z_FULL_FLUSH)
@@ -164,7 +172,7 @@ def take_idle(idle: list[Any], parameters: DeflateParameters) -> Any:
     try:
         return idle.pop()
     except IndexError:  # another thread may be quicker than a look before
-        return new_compressor(parameters)
+        return new_compressor(parameters, parameters.dictionary)
 
 
 def put_idle(idle: list[Any], parameters: DeflateParameters, compressor: Any) -> None:
@@ -173,7 +181,7 @@ def put_idle(idle: list[Any], parameters: DeflateParameters, compressor: Any) ->
         idle.append(compressor)
 
 
-def new_compressor(parameters: DeflateParameters) -> Any:
+def new_compressor(parameters: DeflateParameters, dictionary: bytes | None) -> Any:
     zlib = parameters.zlib
     arguments = (
         parameters.level,
@@ -182,6 +190,6 @@ def new_compressor(parameters: DeflateParameters) -> Any:
         parameters.mem_level,
         parameters.strategy,
     )
-    if parameters.dictionary is not None:
-        arguments += (parameters.dictionary,)  # type: ignore[assignment]
+    if dictionary is not None:
+        arguments += (dictionary,)  # type: ignore[assignment]
     return zlib.compressobj(*arguments)
