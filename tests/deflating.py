@@ -74,3 +74,23 @@ def raw_deflate(data, *, module=zlib, level=6, bits=15, dictionary=None, final=F
     if final:
         return compressor.compress(data) + compressor.flush()
     return (compressor.compress(data) + compressor.flush(module.Z_SYNC_FLUSH)).removesuffix(TAIL)
+
+
+class Agreed:
+    """What was agreed in the handshake, as a container of extensions has it."""
+
+    names = ("permessage-deflate",)
+    header = "permessage-deflate"
+
+    def __init__(self, deflate):
+        self.deflate = deflate
+
+    def close(self):
+        self.deflate.close()
+
+
+def let_compress(backend, connection, **parameters):
+    """Let a Protocol or a Connection of a backend use permessage-deflate."""
+    deflate = backend.deflate.Deflate(make_parameters(**parameters))
+    connection.use_deflate(Agreed(deflate), deflate)
+    return connection

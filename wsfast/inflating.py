@@ -82,9 +82,11 @@ class Inflater:
         self._inside = True
         if self._context is None:
             self._context = new_context(self._parameters, self._parameters.peer_dictionary)
+        parts: list[bytes] = []
         try:
-            output = self._inflate_pieces(data, limit, fin)
+            self._inflate_pieces(parts, data, limit, fin)
         except BaseException as error:
+            parts.clear()  # the error, which is kept, would keep them
             self._context = None
             self._begin_message()
             if isinstance(error, self._parameters.zlib.error):
@@ -94,7 +96,7 @@ class Inflater:
             self._begin_message()
             if not self._parameters.peer_takeover:
                 self._context = None
-        return output
+        return b"".join(parts)
 
     def inflate_rest(self, output: bytes, limit: int) -> bytes:
         """The whole of a message that goes on behind a final block, at which its context is.
@@ -109,12 +111,11 @@ class Inflater:
         self._end_stream(output)
         return output + self.inflate(rest, limit, True)
 
-    def _inflate_pieces(self, data: bytes, limit: int, fin: bool) -> bytes:
+    def _inflate_pieces(self, parts: list[bytes], data: bytes, limit: int, fin: bool) -> None:
         self._inside = True
         step = self._parameters.inflate_chunk_size or sys.maxsize
         # One more than allowed, which tells too much from just enough.
         room = min(limit, sys.maxsize - 1) + 1 - self._inflated
-        parts: list[bytes] = []
         remembered = start = 0
         size = len(data)
         more = False
@@ -132,10 +133,10 @@ class Inflater:
             context = self._context
             end = min(start + PIECE, size)
             asked = min(step, room)
-            output = context.decompress(data[start:end], asked)
-            parts.append(output)
-            room -= len(output)
-            self._inflated += len(output)
+            parts.append(context.decompress(data[start:end], asked))
+            inflated = len(parts[-1])
+            room -= inflated
+            self._inflated += inflated
             if not room:
                 raise PayloadTooBig(self._inflated, limit, "Message")
             if context.eof:
@@ -145,10 +146,9 @@ class Inflater:
                 more = False
             else:
                 start = end - len(context.unconsumed_tail)
-                more = len(output) == asked
+                more = inflated == asked
         if not fin:
             self._remember(b"".join(parts[remembered:]))
-        return b"".join(parts)
 
     def _end_stream(self, output: bytes) -> None:
         """Begin the stream after a final block (RFC 7692 section 7.2.3.4).

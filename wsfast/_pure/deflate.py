@@ -105,7 +105,8 @@ class Deflate:
             raise wire_error("WS_ERR_INVALID_COMPRESSED_DATA") from error
         if len(output) > limit:
             self._decompressor = None
-            raise PayloadTooBig(len(output), limit, "Message")
+            output = b""  # the error, which is kept, would keep it
+            raise PayloadTooBig(limit + 1, limit, "Message")
         if decompressor.eof:
             return self._leave_fast_path().inflate_rest(output, limit)
         if not parameters.peer_takeover:
