@@ -1,4 +1,4 @@
-"""Compressed messages on their way in: the vectors of RFC 7692, limits, and what a peer may misuse."""
+"""Compressed messages on their way in: RFC 7692's vectors, limits, and what peers may misuse."""
 
 import asyncio
 import random
