@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
-from streams import StreamMaker
+from deflating import let_compress, make_parameters
+from streams import CompressingStreamMaker, StreamMaker
 from twins import FakeLoop, describe
 
 from wsfast.exceptions import ProtocolError, WebSocketException
@@ -56,7 +57,13 @@ def make_more_options(rng):
 def make_script(level, rng):
     """A script for a level."""
     client = rng.random() < 0.5
-    maker = StreamMaker(rng, client=client)
+    deflate = make_deflate(rng) if rng.random() < 0.4 else None
+    if deflate is None:
+        maker = StreamMaker(rng, client=client)
+    else:
+        takeover = deflate["peer_takeover"] or rng.random() < 0.1
+        bits = max(deflate["peer_window_bits"], 9)
+        maker = CompressingStreamMaker(rng, client=client, takeover=takeover, bits=bits)
     stream = maker.stream()
     if level == "connection" and rng.random() < 0.03:
         stream = maker.control() * rng.choice([255, 256, 600]) + stream
@@ -67,7 +74,10 @@ def make_script(level, rng):
         for _ in range(rng.choice([0, 0, 1, 3])):
             steps.insert(rng.randrange(len(steps) + 1), ("fragments", rng.random() < 0.5))
         options = {**make_options(rng), "fragments": rng.random() < 0.3}
-        return {"client": client, "options": options, "steps": steps}
+        # The bits that extensions in Python have.
+        rsv = rng.choice([0, 0, 0, 0, 1, 6, 7]) if deflate is None else 0
+        kind = {"client": client, "options": options, "deflate": deflate, "rsv": rsv}
+        return {**kind, "steps": steps}
     reactions = [make_reaction(rng, level) for _ in range(rng.choice([0, 1, 3, 6]))]
     calls = make_call if level == "protocol" else make_connection_call
     if level == "protocol":
@@ -75,7 +85,8 @@ def make_script(level, rng):
     else:
         steps = [("received", chunk, rng.randrange(3), rng.random() < 0.1) for chunk in chunks]
     for _ in range(rng.choice([0, 1, 3, 10, 20])):
-        steps.insert(rng.randrange(len(steps) + 1), calls(rng))
+        step = make_rest(rng) if deflate and rng.random() < 0.1 else calls(rng)
+        steps.insert(rng.randrange(len(steps) + 1), step)
     if level == "connection":
         begin = rng.choice(["listen", "consume", "consume", "iterate", "fragments", "pass"])
         steps.insert(0, (begin, True) if begin == "fragments" else (begin,))
@@ -88,10 +99,30 @@ def make_script(level, rng):
     return {
         "client": client,
         "options": make_more_options(rng),
+        "deflate": deflate,
         "reactions": reactions,
         "settles": [rng.random() < 0.7 for _ in range(rng.choice([0, 0, 3]))],
         "steps": steps,
     }
+
+
+def make_deflate(rng):
+    """What was agreed on compression, as changes of the parameters."""
+    return {
+        "takeover": rng.random() < 0.7,
+        "peer_takeover": rng.random() < 0.7,
+        "window_bits": rng.choice([9, 12, 15]),
+        "peer_window_bits": rng.choice([8, 9, 12, 15, 15, 15]),
+        "threshold": rng.choice([0, 0, 5, 130]),
+        "dictionary": rng.choice([None, None, None, b"text and bytes"]),
+        "deflate_chunk_size": rng.choice([None, None, 64]),
+        "inflate_chunk_size": rng.choice([None, None, 64]),
+    }
+
+
+def make_rest(rng):
+    """A call of the contexts."""
+    return rng.choice([("rest", 100.0), ("rest", 200.0), ("rest", 1e9), ("forget",)])
 
 
 DATA = [
@@ -111,6 +142,8 @@ def make_send(rng):
         options["binary"] = rng.choice([True, False])
     if rng.random() < 0.3:
         options["fin"] = rng.choice([True, False, False])
+    if rng.random() < 0.2:
+        options["compress"] = rng.choice([True, False])
     return make_data(rng), options
 
 
@@ -235,6 +268,10 @@ def run(level, backend, script):
 def run_reader(backend, script):
     trace = []
     reader = backend.parser.FrameReader(client=script["client"], **script["options"])
+    if script["deflate"] is not None:
+        reader.allow(4, backend.deflate.Deflate(make_parameters(**script["deflate"])))
+    elif script["rsv"]:
+        reader.allow(script["rsv"], None)
     for step in script["steps"]:
         if step[0] == "fragments":
             reader.fragments = step[1]
@@ -251,6 +288,8 @@ def run_reader(backend, script):
                 item = None
             else:
                 trace.append(plain(item))
+                if script["rsv"] and item is not None and item[0] < 8:
+                    trace.append(reader.message_rsv)
             trace.append((reader.state, reader.pending, bool(reader.fragments)))
             if item is None:
                 break
@@ -318,6 +357,8 @@ class Run:
         if name == "fragments":
             self.fragments = arguments[0]
             return None
+        if name in ("rest", "forget"):
+            return call(getattr(self.deflate, name), *arguments)
         if name in ("receive", "received"):
             data, spoil = lent(*arguments[:2])
             try:
@@ -353,6 +394,8 @@ def run_protocol(backend, script):
         generate_mask=lambda: next(made),
     )
     protocol.prepare(script)
+    if script["deflate"] is not None:
+        let_compress(backend, protocol, **script["deflate"])
     for step in script["steps"]:
         protocol.note(step[0], protocol.step(*step))
     protocol.note("receive", protocol.step("receive", b"", 0))
@@ -566,6 +609,8 @@ def run_connection(backend, script):
         generate_mask=lambda: next(made),
     )
     connection.prepare(script)
+    if script["deflate"] is not None:
+        let_compress(backend, connection, **script["deflate"])
     connection.deadline = 1e8
     for step in script["steps"]:
         connection.observe(step[0], connection.perform(*step))

@@ -6,6 +6,8 @@ the smallest stream that fails.
 
 from __future__ import annotations
 
+import zlib
+
 from frames import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, ZERO, close, frame
 
 KEYS = [ZERO, KEY, b"\xff\xff\xff\xff", b"\x00\x00\x00\x01", b"\x80\x00\xff\x7f"]
@@ -81,6 +83,10 @@ class StreamMaker:
         opcode = self.rng.choice([TEXT, BINARY])
         payload = self.payload(opcode)
         data = payload.decode() if opcode == TEXT else payload
+        return self.frames(opcode, payload), opcode, data
+
+    def frames(self, opcode, payload, rsv=0):
+        """A message in one frame, or in some."""
         count = self.rng.choice([1, 1, 1, 2, 3, 5])
         cuts = sorted(self.rng.randrange(len(payload) + 1) for _ in range(count - 1))
         frames = []
@@ -89,8 +95,9 @@ class StreamMaker:
                 frames.append(self.control())
             part = payload[start:end]
             opcode_of_part = CONT if i else opcode
-            frames.append(frame(opcode_of_part, part, fin=i == count - 1, key=self.key()))
-        return frames, opcode, data
+            bits = 0 if i else rsv
+            frames.append(frame(opcode_of_part, part, fin=i == count - 1, rsv=bits, key=self.key()))
+        return frames
 
     def close(self):
         """A valid close frame."""
@@ -190,3 +197,68 @@ class StreamMaker:
             chunks.append(stream[position : position + size])
             position += size
         return chunks
+
+
+class CompressingStreamMaker(StreamMaker):
+    """Makes streams of which most messages are compressed (RFC 7692).
+
+    Args:
+        takeover: whether messages refer to those before.
+        bits: of the window.
+    """
+
+    def __init__(self, rng, *, client, takeover=True, bits=15):
+        super().__init__(rng, client=client)
+        self.takeover = takeover
+        self.bits = bits
+        self.compressor = None
+
+    def payload(self, opcode):
+        if self.rng.random() < 0.05:
+            return b"\0" * 100_000  # hardly anything on the wire
+        return super().payload(opcode)
+
+    def message(self):
+        rng = self.rng
+        if rng.random() < 0.2:
+            return super().message()
+        opcode = rng.choice([TEXT, BINARY])
+        payload = self.payload(opcode)
+        data = payload.decode() if opcode == TEXT else payload
+        return self.frames(opcode, self.compress(payload), rsv=4), opcode, data
+
+    def compress(self, payload):
+        """A message as a compressor makes it, or as one may."""
+        rng = self.rng
+        if self.compressor is None:
+            self.compressor = zlib.compressobj(rng.choice([0, 1, 6, 9]), wbits=-self.bits)
+        compressor = self.compressor
+        cut = rng.randrange(len(payload) + 1)
+        out = compressor.compress(payload[:cut])
+        if rng.random() < 0.2:
+            out += compressor.flush(rng.choice([zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH]))
+        out += compressor.compress(payload[cut:])
+        final = rng.random() < 0.2
+        if final or not self.takeover:
+            self.compressor = None
+        if final:
+            return out + compressor.flush(zlib.Z_FINISH) + rng.choice([b"\0", b"\0", b""])
+        return (out + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+    def broken_frame(self):
+        rng = self.rng
+        if rng.random() < 0.5:
+            return super().broken_frame()
+        payload = bytearray(self.compress(self.payload(BINARY)))
+        kind = rng.randrange(4)
+        if kind == 0:
+            payload = payload[: rng.randrange(len(payload) + 1)]
+        elif kind == 1 and payload:
+            payload[rng.randrange(len(payload))] ^= 1 << rng.randrange(8)
+        elif kind == 2:
+            payload += rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\xff\xff", b"\3\0", b"\1"])
+        else:
+            payload = self.compress(rng.choice(BAD_UTF8))
+        opcode = rng.choice([TEXT, BINARY, CONT])
+        bits = rng.choice([4, 4, 4, 0, 5])
+        return frame(opcode, payload, fin=rng.random() < 0.8, rsv=bits, key=self.key())

@@ -10,10 +10,11 @@ import random
 import time
 
 import pytest
+from deflating import let_compress, make_parameters
 from differential import LEVELS, make_script, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from streams import StreamMaker
+from streams import CompressingStreamMaker, StreamMaker
 from twins import BOTH, COMPILED, PURE, make_protocol, read
 
 from wsfast.options import Options
@@ -80,21 +81,29 @@ def test_the_backends_agree_on_what_hypothesis_makes(level):
     check()
 
 
+@pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("backend", BOTH, ids=str)
-def test_valid_streams_give_what_was_put_in(backend):
+def test_valid_streams_give_what_was_put_in(backend, compressed):
     for seed in range(min(STREAMS, 20_000) // 5):
         rng = random.Random(seed)
         client = rng.random() < 0.5
-        maker = StreamMaker(rng, client=client)
+        takeover = rng.random() < 0.5
+        if compressed:
+            maker = CompressingStreamMaker(rng, client=client, takeover=takeover)
+        else:
+            maker = StreamMaker(rng, client=client)
         frames, messages = maker.valid()
         stream = b"".join(frames)
         items = []
         reader = backend.parser.FrameReader(client=client)
+        protocol = make_protocol(backend, client=client)
+        if compressed:
+            reader.allow(4, backend.deflate.Deflate(make_parameters(peer_takeover=takeover)))
+            let_compress(backend, protocol, peer_takeover=takeover)
         for chunk in maker.chunks(stream):
             items += read(reader, chunk)
         assert [item[:2] for item in items if item[0] <= 2] == messages, seed
         assert reader.frames_read == len(frames)
-        protocol = make_protocol(backend, client=client)
         for chunk in maker.chunks(stream):
             protocol.receive(chunk)
         told = [event[:2] for event in protocol.events if isinstance(event[0], int)]

@@ -197,7 +197,7 @@ class FrameReader:
         if deflate is not None:
             self.frames_read += 1
             data = deflate.decompress(data, self._max_size)
-            length = len(data)
+            self.bytes_read += len(data)
         if opcode == TEXT:
             try:
                 data = data.decode()
@@ -210,7 +210,7 @@ class FrameReader:
         self.pending = end - stop
         if deflate is None:
             self.frames_read += 1
-        self.bytes_read += length
+            self.bytes_read += length
         return opcode, data, True
 
     def _advance(self) -> tuple[int, str | bytes | Close, bool] | None:
