@@ -47,6 +47,7 @@ cdef class Deflate:
 
     def forget(self):
         self.forgetful = True
+        self.begun |= self.takeover
 
     def rest(self, double now):
         if now >= self.next_rest:
@@ -119,7 +120,10 @@ cdef class Deflate:
 
 def compress_alone(parameters, data):
     idle = idle_compressors(parameters)
-    compressor = take_idle(idle, parameters)
+    if parameters.takeover and parameters.dictionary is not None:
+        compressor = new_compressor(parameters, None)  # the peers may be behind the dictionary
+    else:
+        compressor = take_idle(idle, parameters)
     start = feed(compressor, data, parameters.deflate_chunk_size)
     end = compressor.flush(parameters.zlib.Z_FULL_FLUSH)
     put_idle(idle, parameters, compressor)

@@ -456,28 +456,51 @@ def test_a_preset_dictionary_is_known_to_every_context(make):
 WORDS = b"what both ends know of each message"
 
 
+def words(number):
+    """A message that the dictionary is good for, at another distance each time."""
+    return b"%d: " % number + WORDS + b"!" * number
+
+
 def test_a_dictionary_is_of_no_use_for_a_compressor_that_is_made_again(make):
     """The peer's window ends with the message before then, and not with the dictionary."""
     ours, theirs = make(dictionary=WORDS), make(peer_dictionary=WORDS)
-    assert inflate(theirs, ours.compress(WORDS)) == WORDS
+    assert inflate(theirs, ours.compress(words(1))) == words(1)
     for now in 100.0, 200.0:
         ours.rest(now)
-    assert inflate(theirs, ours.compress(WORDS)) == WORDS
+    assert inflate(theirs, ours.compress(words(2))) == words(2)
     with pytest.raises(TypeError):
         ours.compress("what fails")
-    assert inflate(theirs, ours.compress(WORDS)) == WORDS
+    assert inflate(theirs, ours.compress(words(3))) == words(3)
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_a_message_for_all_and_the_next_refer_to_no_dictionary_that_the_peer_is_behind(
+    backend, takeover
+):
+    parameters = make_parameters(dictionary=WORDS, takeover=takeover)
+    theirs = make_parameters(peer_dictionary=WORDS, peer_takeover=takeover)
+    for before in 0, 1:
+        ours, peer = (backend.deflate.Deflate(item) for item in (parameters, theirs))
+        for i in range(before):
+            assert inflate(peer, ours.compress(words(i))) == words(i)
+        for i in range(2, 4):
+            assert inflate(peer, backend.deflate.compress_alone(parameters, words(i))) == words(i)
+            ours.forget()
+        for i in range(4, 6):
+            assert inflate(peer, ours.compress(words(i))) == words(i)
 
 
 def test_a_dictionary_is_of_no_use_in_the_middle_of_a_message(make):
     ours = make(dictionary=WORDS, takeover=False)
     theirs = make(peer_dictionary=WORDS, peer_takeover=False)
     for _ in range(2):
-        start = ours.compress(WORDS, False)
+        start = ours.compress(words(1), False)
         assert len(start) < len(WORDS) // 2
         for now in 100.0, 200.0:
             ours.rest(now)
-        end = ours.compress(WORDS)
-        assert inflate(theirs, start, end) == WORDS + WORDS
+        end = ours.compress(words(2))
+        assert inflate(theirs, start, end) == words(1) + words(2)
 
 
 # Round trips

@@ -121,6 +121,7 @@ class Deflate:
     def forget(self) -> None:
         """Let the next message that is sent refer to nothing before it."""
         self._forgetful = True
+        self._begun |= self.parameters.takeover
 
     def rest(self, now: float) -> float:
         """Free the compressor if nothing was sent for 30 seconds; returns when to call again."""
@@ -139,7 +140,10 @@ class Deflate:
 def compress_alone(parameters: DeflateParameters, data: Buffer) -> bytes:
     """Compress a message that refers to nothing before it; any number of peers can be sent it."""
     idle = idle_compressors(parameters)
-    compressor = take_idle(idle, parameters)
+    if parameters.takeover and parameters.dictionary is not None:
+        compressor = new_compressor(parameters, None)  # the peers may be behind the dictionary
+    else:
+        compressor = take_idle(idle, parameters)
     compressed: bytes = feed(compressor, data, parameters.deflate_chunk_size)
     compressed += compressor.flush(parameters.zlib.Z_FULL_FLUSH)
     put_idle(idle, parameters, compressor)
