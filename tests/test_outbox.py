@@ -478,3 +478,16 @@ async def test_on_a_closed_connection_nothing_is_read_from_it():
         with pytest.raises(wsfast.ConnectionClosedOK):
             await soon(ws.send(io.BytesIO(b"x")))
         assert not source.asked.is_set()
+
+
+async def test_a_source_is_closed_when_the_transport_is_lost():
+    async with against_client() as (peer, ws):
+        source = Source()
+        source.put(b"one")
+        send = ws.send(source)
+        assert (await peer.frame()).payload == b"one"
+        peer.reset()
+        with pytest.raises(wsfast.ConnectionClosedError):
+            await soon(send)
+        assert source.closed
+        assert ws.outbox is None

@@ -94,6 +94,10 @@ class Connection(Protocol):
         """Hand to a listener just attached what waits in the queue."""
 
     @property
+    def is_ending(self) -> bool:
+        """Whether the end has come, and waits for what extensions have of the messages before."""
+
+    @property
     def is_paused(self) -> bool:
         """Whether `pause` was called, and `resume` was not."""
 

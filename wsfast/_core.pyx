@@ -149,6 +149,7 @@ cdef class Connection(Protocol):
     def eof(self):
         self.eof_received = True
         if self.has_rest() or self.is_processing():
+            self.deadline = 0
             return True
         self.take_eof()
         return False
@@ -262,6 +263,10 @@ cdef class Connection(Protocol):
             or (self.stacked and self.negotiated.ready)
         )
 
+    @property
+    def is_ending(self):
+        return self.is_processing() and (self.eof_received or self.postponed is not None)
+
     cdef bint is_processing(self) except -1:
         """Whether extensions have messages that came."""
         return self.stacked and not self.discarding and self.negotiated.incoming
@@ -329,6 +334,7 @@ cdef class Connection(Protocol):
             return True
         if self.is_processing():
             self.stopped |= EXTENSIONS_BUSY
+            self.deadline = 0
             return False
         if not self.queue.count:
             return True

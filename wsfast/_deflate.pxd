@@ -15,6 +15,7 @@ cdef class Deflate:
     cdef uint8_t peer_takeover
     cdef uint8_t forgetful
     cdef uint8_t used
+    cdef uint8_t closed  # perhaps while a thread is at work
     cdef uint8_t begun  # the peer's window no longer ends with the dictionary
 
     cdef bytes deflate(self, object data, bint fin)

@@ -58,6 +58,7 @@ cdef class Deflate:
         return self.next_rest
 
     def close(self):
+        self.closed = True
         self.compressor = self.decompressor = self.inflater = None
 
     cdef bytes deflate(self, object data, bint fin):
@@ -83,7 +84,8 @@ cdef class Deflate:
             put_idle(self.idle, parameters, compressor)
         else:
             end = compressor.flush(parameters.zlib.Z_SYNC_FLUSH)
-            self.compressor = compressor
+            if not self.closed:
+                self.compressor = compressor
         return start + end if start else end
 
     cdef bytes inflate(self, bytes data, uint64_t limit, bint fin):

@@ -160,8 +160,8 @@ class Protocol:
             ConnectionClosed: the connection is not open.
         """
 
-    def send_processed(self, opcode: int, rsv: int, data: bytes) -> None:
-        """Send a message as extensions have made it."""
+    def send_processed(self, opcode: int, rsv: int, data: bytes) -> bool:
+        """Send a message as extensions have made it. False if nothing can be sent any more."""
 
     def finish_close(self, close: Close) -> None:
         """Send the close frame that waited for the extensions."""

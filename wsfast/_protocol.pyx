@@ -361,7 +361,10 @@ cdef class Protocol:
         if fin:
             self.sending = 0
         if self.stacked:
-            self.negotiated.send(opcode, PyBytes_FromStringAndSize(<char*> payload, size), fin)
+            if wire_opcode != CONT:
+                self.compressing = compress
+            message = PyBytes_FromStringAndSize(<char*> payload, size)
+            self.negotiated.send(opcode, message, fin, bool(self.compressing))
             return 0
         self.messages_sent += fin
         self.bytes_sent += size
@@ -400,18 +403,19 @@ cdef class Protocol:
         return self.reader.deflate
 
     def send_processed(self, int opcode, int rsv, bytes data):
-        """Send a message as extensions have made it."""
-        if self.close_sent is None and self.ready_state < CLOSED:
-            self.messages_sent += 1
-            self.bytes_sent += PyBytes_GET_SIZE(data)
-            self.send_data(
-                opcode,
-                rsv,
-                <const uint8_t*> PyBytes_AS_STRING(data),
-                PyBytes_GET_SIZE(data),
-                True,
-                data,
-            )
+        if self.close_sent is not None or self.ready_state == CLOSED:
+            return False
+        self.messages_sent += 1
+        self.bytes_sent += PyBytes_GET_SIZE(data)
+        self.send_data(
+            opcode,
+            rsv,
+            <const uint8_t*> PyBytes_AS_STRING(data),
+            PyBytes_GET_SIZE(data),
+            True,
+            data,
+        )
+        return True
 
     def finish_close(self, close):
         """Send the close frame that waited for the extensions."""

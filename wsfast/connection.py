@@ -506,6 +506,8 @@ class WebSocket(EventSource, Connection):
 
     def on_closed(self) -> None:
         self._release(self)
+        if self.outbox is not None:  # the transport was lost while the connection was open
+            self.outbox.stop()
         for _, future in (self._pings or {}).values():
             if future is not None and not future.done():
                 future.set_exception(self.closed_error())
@@ -530,13 +532,13 @@ class WebSocket(EventSource, Connection):
                 return float("inf")
             if now >= self._close_deadline:
                 # With both close frames there is only the peer's end of the transport missing.
-                late = KeepaliveTimeout("timed out while closing", "WS_ERR_CLOSE_TIMEOUT")
-                self.abort(None if self.was_clean else late)
+                self.abort(None if self.was_clean else closing_timeout())
             return self._close_deadline
         options = self.options
         try:
             due = min(
                 self._rest(now),
+                self._check_ending(now),
                 self._check_writing(now),
                 self._check_ping(now) if options.ping_interval is not None else float("inf"),
                 self._check_idle(now) if options.idle_timeout is not None else float("inf"),
@@ -553,6 +555,17 @@ class WebSocket(EventSource, Connection):
             return float("inf")
         # It may be in use by a thread.
         return self.deflate.rest(now) if self.outbox is None else now + 1
+
+    def _check_ending(self, now: float) -> float:
+        """End a connection that the peer has closed if extensions do not answer."""
+        if not self.is_ending or self.options.close_timeout is None:
+            self._close_deadline = None
+            return float("inf")
+        if self._close_deadline is None:
+            self._close_deadline = now + self.options.close_timeout
+        elif now >= self._close_deadline:
+            self.abort(closing_timeout())
+        return self._close_deadline
 
     def _check_writing(self, now: float) -> float:
         """Fail a connection whose writes are blocked and make no progress."""
@@ -642,6 +655,11 @@ class Pending:
     def __await__(self) -> Any:
         return self.future
         yield
+
+
+def closing_timeout() -> KeepaliveTimeout:
+    """The error of a connection whose end took too long."""
+    return KeepaliveTimeout("timed out while closing", "WS_ERR_CLOSE_TIMEOUT")
 
 
 def as_bytes(data: Any) -> bytes:

@@ -211,6 +211,7 @@ class Outbox:
         self.connection = connection
         self._jobs: deque[Job] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def put(
         self,
@@ -260,7 +261,8 @@ class Outbox:
 
     def stop(self) -> None:
         """Nothing more can be sent: let everybody know who waits."""
-        if self._task is not None:
+        if self._task is not None and not self._stopped:
+            self._stopped = True  # a second time would cancel its cleaning up
             self._task.cancel()
 
     async def _run(self) -> None:
@@ -277,6 +279,10 @@ class Outbox:
         """No further job can be done, if there is one; ``_run`` may not even have begun."""
         if self.connection.outbox is self:
             self.connection.outbox = None
+        if self._jobs and self.connection.state is State.OPEN:
+            # Who cancels all tasks of a loop cancels this one, too. What it was at is lost, and the
+            # next message may refer to it.
+            self.connection.fail(SendFailed("cancelled while sending"))
         while self._jobs:
             self._jobs.popleft().finish(self.connection.closed_error())
 

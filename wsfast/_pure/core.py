@@ -204,6 +204,7 @@ class Connection(Protocol):
         """The peer will send nothing more. True if there is still something to deal with."""
         self._eof = True
         if self._has_rest() or self._is_processing():
+            self.deadline = 0.0
             return True
         self._receive_eof()
         return False
@@ -264,6 +265,11 @@ class Connection(Protocol):
             or (self._stacked and len(self.negotiated.ready) > 0)
         )
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the end has come, and waits for what extensions have of the messages before."""
+        return self._is_processing() and (self._eof or self._postponed is not None)
+
     def _is_processing(self) -> bool:
         """Whether extensions have messages that came."""
         return self._stacked and not self._discarding and self.negotiated.incoming > 0
@@ -323,7 +329,11 @@ class Connection(Protocol):
             self._update_reading()
 
     def _settled(self) -> bool:
-        return self._lost or super()._settled()
+        if self._lost:
+            return True
+        if self._is_processing():
+            self.deadline = 0.0
+        return super()._settled()
 
     def settle(self) -> bool:
         """Wake the receiver before a close frame or an error is acted on."""

@@ -35,6 +35,7 @@ class Deflate:
 
     __slots__ = (
         "_begun",
+        "_closed",
         "_compressor",
         "_decompressor",
         "_forgetful",
@@ -56,6 +57,7 @@ class Deflate:
         self._used = False
         # Whether the peer's window no longer ends with the dictionary.
         self._begun = False
+        self._closed = False  # perhaps while a thread is at work
         self._next_rest = 0.0
 
     def compress(self, data: Buffer, fin: bool = True) -> bytes:
@@ -81,7 +83,8 @@ class Deflate:
             put_idle(self._idle, parameters, compressor)
         else:
             compressed += compressor.flush(parameters.zlib.Z_SYNC_FLUSH)
-            self._compressor = compressor
+            if not self._closed:
+                self._compressor = compressor
         return compressed[:-4] if fin else compressed
 
     def decompress(self, data: Buffer, limit: int, fin: bool = True) -> bytes:
@@ -134,6 +137,7 @@ class Deflate:
 
     def close(self) -> None:
         """Free everything."""
+        self._closed = True
         self._compressor = self._decompressor = self._inflater = None
 
 

@@ -320,7 +320,9 @@ class Protocol:
         if fin:
             self._sending = 0
         if self._stacked:
-            self.negotiated.send(opcode, payload, fin)
+            if wire_opcode != CONT:
+                self._compressing = compress
+            self.negotiated.send(opcode, payload, fin, self._compressing)
             return
         if fin:
             self.messages_sent += 1
@@ -348,12 +350,14 @@ class Protocol:
         self.bytes_sent += size
         self._send_compressed(opcode, compressed, True)
 
-    def send_processed(self, opcode: int, rsv: int, data: bytes) -> None:
-        """Send a message as extensions have made it."""
-        if self.close_sent is None and self.state is not CLOSED:
-            self.messages_sent += 1
-            self.bytes_sent += len(data)
-            self._send_data(opcode, rsv, data, True)
+    def send_processed(self, opcode: int, rsv: int, data: bytes) -> bool:
+        """Send a message as extensions have made it. False if nothing can be sent any more."""
+        if self.close_sent is not None or self.state is CLOSED:
+            return False
+        self.messages_sent += 1
+        self.bytes_sent += len(data)
+        self._send_data(opcode, rsv, data, True)
+        return True
 
     def finish_close(self, close: Close) -> None:
         """Send the close frame that waited for the extensions."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -143,8 +144,12 @@ class DeflateSession:
         return message
 
     def process_outgoing_message(self, message: M) -> M:
-        """Compress a message that is not too small for it, and mark it."""
-        if len(message.data) >= self.parameters.threshold:
+        """Compress a message that is not too small for it, and mark it.
+
+        One that must not be compressed has an attribute ``compress`` that is False.
+        """
+        compress = getattr(message, "compress", True)
+        if compress and len(message.data) >= self.parameters.threshold:
             message.data = self.deflate.compress(message.data)
             message.rsv1 = True
         return message
@@ -276,9 +281,10 @@ class PerMessageDeflate:
 
     def limited(self, max_size: int | None) -> PerMessageDeflate:
         """A copy for connections with this limit, which counts unless there is a lower one."""
-        if max_size is None or max_size >= self._settings.max_size:
-            return self
-        return self.configure(max_size=max_size)
+        limit = sys.maxsize if max_size is None else max_size
+        if self._options.get("max_size") is not None:
+            limit = min(limit, self._settings.max_size)
+        return self if limit == self._settings.max_size else self.configure(max_size=limit)
 
     def create_client_session(self) -> DeflateClientSession:
         """Begin the handshake of a client."""

@@ -57,6 +57,13 @@ def attach(protocol: Any, extensions: Extensions) -> None:
         protocol.use_stack(Stack(protocol, extensions))
 
 
+class Uncompressed(Message):
+    """A message that was sent with ``compress=False``."""
+
+    __slots__ = ()
+    compress = False
+
+
 class Stack:
     """The extensions of a connection, and what they are busy with.
 
@@ -72,6 +79,7 @@ class Stack:
         "_protocol",
         "_receiving",
         "_sent",
+        "_stopped",
         "_waiters",
         "closing",
         "incoming",
@@ -85,8 +93,9 @@ class Stack:
         self._receiving = False
         self._failed = False
         self._fragments: list[bytes] = []
-        # How many messages have gone out, and who waits for which of them.
+        # How many messages have gone out, whether no others will, and who waits for which of them.
         self._sent = 0
+        self._stopped = False
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         #: How many messages are on their way in, and out.
         self.incoming = 0
@@ -158,7 +167,7 @@ class Stack:
 
     # Out
 
-    def send(self, opcode: int, data: bytes, fin: bool) -> None:
+    def send(self, opcode: int, data: bytes, fin: bool, compress: bool) -> None:
         """Begin with a message, when all of its fragments are there."""
         if not fin or self._fragments:
             self._fragments.append(data)
@@ -167,24 +176,29 @@ class Stack:
             data = b"".join(self._fragments)
             self._fragments.clear()
         self.outgoing += 1
-        message = Message(False, False, False, opcode, data)
+        message = (Message if compress else Uncompressed)(False, False, False, opcode, data)
         self._extensions.process_outgoing_message(message, self._processed_outgoing)
 
     def _processed_outgoing(self, error: BaseException | None, message: Message | None) -> None:
         self.outgoing -= 1
         protocol = self._protocol
-        if message is not None:
-            rsv = message.rsv1 << 2 | message.rsv2 << 1 | message.rsv3
-            try:
-                protocol.send_processed(message.opcode, rsv, bytes(message.data))
-            except Exception as failure:  # the masking key, or what is no message
-                error = failure
+        sent = False
+        try:
+            if message is not None:
+                rsv = bool(message.rsv1) << 2 | bool(message.rsv2) << 1 | bool(message.rsv3)
+                sent = protocol.send_processed(message.opcode, rsv, bytes(message.data))
+        except Exception as failure:  # the masking key, or what is no message
+            error = failure
+        if sent:
+            self._sent += 1
+            self._wake(self._sent)
+        else:
+            self._stopped = True
+            self._wake(float("inf"))
         if error is not None:
             protocol.fail(error)
-        self._sent += 1
         if not self.outgoing and self.closing is not None:
             protocol.finish_close(self.closing)
-        self._wake(self._sent)
 
     def sent(self) -> Any:
         """What a send returns: the awaitable that waits until its message has gone out."""
@@ -197,7 +211,7 @@ class Stack:
 
     async def _wait(self, number: int) -> None:
         protocol = self._protocol
-        if self._sent < number and protocol.state is not State.CLOSED:
+        if self._sent < number and not self._stopped:
             future = asyncio.get_running_loop().create_future()
             self._waiters.append((number, future))
             await future
@@ -216,7 +230,7 @@ class Stack:
 
     def close(self) -> None:
         """The connection is closed."""
-        self._failed = True
+        self._failed = self._stopped = True
         self.incoming = 0
         self._extensions.close()
         self._wake(float("inf"))

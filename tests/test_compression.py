@@ -1,0 +1,766 @@
+"""permessage-deflate over real connections: who agrees on what, and messages that take a thread."""
+
+import asyncio
+import contextlib
+import gc
+import random
+import threading
+import time
+import weakref
+import zlib
+
+import pytest
+from deflating import TAIL, recording_zlib
+from peers import (
+    BINARY,
+    CLOSE,
+    CONT,
+    PATIENCE,
+    PING,
+    TEXT,
+    Accepted,
+    client_of,
+    close_payload,
+    exchange,
+    hold,
+    pair,
+    raw_server,
+    request,
+    until,
+    uri_of,
+)
+from plugged import Plugin
+
+import wsfast
+from wsfast.exceptions import NegotiationError, UnexpectedExtension
+from wsfast.extensions import PerMessageDeflate
+from wsfast.offload import LARGE
+from wsfast.protocol import ClientProtocol, ServerProtocol
+
+OFFER = "permessage-deflate"
+RSV1 = 0x40  # as `Peer.frame` has it, beside the opcode
+
+
+async def soon(awaitable):
+    async with asyncio.timeout(PATIENCE):
+        return await awaitable
+
+
+def noise(size, seed=0):
+    return random.Random(seed).randbytes(size)
+
+
+class Reader:
+    """Reads the messages of a peer, and inflates them."""
+
+    def __init__(self, peer):
+        self.peer = peer
+        self.inflater = zlib.decompressobj(-15)
+        self.controls = []
+        self.frames = []
+
+    async def message(self):
+        data, first = b"", None
+        while True:
+            frame = await self.peer.frame()
+            self.frames.append(frame)
+            if frame.opcode & 0x0F >= CLOSE:
+                self.controls.append(frame)
+                if frame.opcode == CLOSE:
+                    return frame
+                continue
+            first = frame if first is None else first
+            data += frame.payload
+            if frame.fin:
+                break
+        return self.inflater.decompress(data + TAIL) if first.opcode & RSV1 else data
+
+
+@contextlib.asynccontextmanager
+async def deflating_client(offer=OFFER, **options):
+    """A raw client that has agreed on compression, a reader of it, and the server's end."""
+    handler = Accepted()
+    options = {"compression": True, "max_size": None, **options}
+    async with (
+        wsfast.serve(handler, "127.0.0.1", 0, **options) as server,
+        client_of(server, limit=2**22, Sec_WebSocket_Extensions=offer) as peer,
+    ):
+        yield peer, Reader(peer), await handler.get()
+
+
+# --- What is agreed ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("server", [True, "deflate", PerMessageDeflate()], ids=repr)
+@pytest.mark.parametrize("client", [True, "deflate", PerMessageDeflate(level=1)], ids=repr)
+async def test_both_ends_compress_if_both_want_it(server, client):
+    async with pair({"compression": server}, compression=client) as (ws, other):
+        assert ws.extensions == other.extensions == ("permessage-deflate",)
+        header = ws.response.headers["Sec-WebSocket-Extensions"]
+        assert header.split(";")[0] == "permessage-deflate"
+        assert other.response.headers["Sec-WebSocket-Extensions"] == header
+        assert other.request.headers["Sec-WebSocket-Extensions"].startswith(OFFER)
+        for sender, receiver in (ws, other), (other, ws):
+            await sender.send("Hello " * 1000)
+            assert await soon(receiver.recv()) == "Hello " * 1000
+            assert receiver.stats.wire_bytes_received < 1000 < receiver.stats.bytes_received
+
+
+@pytest.mark.parametrize(
+    ("server", "client"),
+    [(None, True), (False, "deflate"), (True, None), (PerMessageDeflate(), False), (None, None)],
+)
+async def test_neither_end_compresses_if_one_does_not_want_it(server, client):
+    async with pair({"compression": server}, compression=client) as (ws, other):
+        assert ws.extensions == other.extensions == ()
+        assert "Sec-WebSocket-Extensions" not in ws.response.headers
+        assert other.response == ws.response or "Sec-WebSocket-Extensions" not in str(
+            other.response.headers
+        )
+        await ws.send("Hello " * 1000)
+        assert await soon(other.recv()) == "Hello " * 1000
+        assert other.stats.wire_bytes_received > 6000
+
+
+async def test_a_server_that_is_made_by_its_class_compresses_too():
+    handler = Accepted()
+    server = wsfast.WebSocketServer("127.0.0.1", 0, compression="deflate")
+    server.on("connection", lambda ws, request: handler.connections.put_nowait(ws))
+    async with server, wsfast.connect(uri_of(server)) as ws:
+        assert ws.extensions == (await handler.get()).extensions == ("permessage-deflate",)
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        "permessage-deflate; server_max_window_bits=7",
+        "permessage-deflate; server_max_window_bits=16",
+        "permessage-deflate; server_max_window_bits=08",
+        "permessage-deflate; server_max_window_bits",
+        "permessage-deflate; client_max_window_bits=abc",
+        "permessage-deflate; server_no_context_takeover=1",
+        "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+        "permessage-deflate; unknown",
+        "x-webkit-deflate-frame",
+        "permessage-bzip2",
+    ],
+)
+async def test_an_offer_that_is_not_acceptable_is_declined(offer):
+    async with deflating_client(offer) as (peer, reader, ws):
+        assert ws.extensions == ()
+        assert "Sec-WebSocket-Extensions" not in ws.response.headers
+        await ws.send("Hello")
+        assert await peer.read(7) == "8105" + b"Hello".hex()
+        peer.write("c180 00000000")
+        assert (await peer.closed())[0] == 1002
+
+
+async def test_the_first_offer_that_is_acceptable_is_taken():
+    offer = "x-other, permessage-deflate; unknown, permessage-deflate; server_no_context_takeover"
+    async with deflating_client(offer) as (peer, _, ws):
+        header = ws.response.headers["Sec-WebSocket-Extensions"]
+        assert "server_no_context_takeover" in header
+        for _ in range(2):
+            await ws.send("Hello" * 300)
+        first, second = await peer.frame(), await peer.frame()
+        assert first == second
+        assert first.opcode == TEXT | RSV1
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        ";",
+        "permessage-deflate;",
+        "permessage-deflate; ;",
+        "permessage-deflate; a=",
+        'permessage-deflate; a="',
+        'permessage-deflate; a="b c"',
+        "permessage deflate",
+        "permessage-deflate,, =",
+        "\xe9",
+    ],
+)
+@pytest.mark.parametrize("compression", [None, True])
+async def test_a_malformed_offer_is_a_bad_request(offer, compression):
+    async with wsfast.serve(Accepted(), "127.0.0.1", 0, compression=compression) as server:
+        head, body = await exchange(server, request(sec_websocket_extensions=offer))
+        assert head.status == 400
+        assert "Sec-WebSocket-Extensions" in body
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "permessage-deflate; server_max_window_bits=7",
+        "permessage-deflate; server_max_window_bits=16",
+        "permessage-deflate; server_max_window_bits=08",
+        "permessage-deflate; server_max_window_bits=+10",
+        "permessage-deflate; server_max_window_bits=1e1",
+        "permessage-deflate; server_max_window_bits=abc",
+        "permessage-deflate; server_max_window_bits",
+        "permessage-deflate; client_max_window_bits",
+        "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+        "permessage-deflate; server_no_context_takeover=true",
+        "permessage-deflate; unknown",
+        "permessage-deflate, permessage-deflate",
+        "permessage-deflate; ;",
+        'permessage-deflate; server_max_window_bits=""',
+    ],
+)
+async def test_undici_2229_a_client_refuses_an_answer_and_closes_with_1010(answer):
+    frames = []
+
+    async def play(peer):
+        await peer.accept(Sec_WebSocket_Extensions=answer)
+        frames.append(await peer.frame())
+        frames.append(await peer.rest())
+
+    async with raw_server(play) as uri:
+        with pytest.raises(wsfast.InvalidHandshake) as caught:
+            await wsfast.connect(uri, compression=True)
+    came, rest = frames
+    assert (came.opcode, came.masked, rest) == (CLOSE, True, b"")
+    assert came.payload == close_payload(1010, str(caught.value)[:123])
+
+
+async def test_a_client_that_offers_nothing_gets_no_compression():
+    async def play(peer):
+        await peer.accept(Sec_WebSocket_Extensions=OFFER)
+        assert "sec-websocket-extensions" not in peer.request.headers
+        assert (await peer.frame()).payload[:2] == (1010).to_bytes(2, "big")
+
+    async with raw_server(play) as uri:
+        with pytest.raises(UnexpectedExtension, match="no extension was requested"):
+            await wsfast.connect(uri, compression=None)
+
+
+# --- Beside other extensions ------------------------------------------------------------------
+
+
+async def test_of_two_that_want_rsv1_the_server_takes_the_first():
+    options = {"extensions": [Plugin("tag", rsv1=True)], "compression": True}
+    async with pair(options, **options) as (ws, other):
+        assert ws.extensions == other.extensions == ("tag",)
+        assert other.request.headers["Sec-WebSocket-Extensions"].startswith("tag, permessage-de")
+
+
+async def test_a_client_refuses_a_server_that_takes_two_with_rsv1():
+    async def play(peer):
+        await peer.accept(Sec_WebSocket_Extensions="tag, permessage-deflate")
+        assert (await peer.frame()).payload[:2] == (1010).to_bytes(2, "big")
+
+    async with raw_server(play) as uri:
+        with pytest.raises(NegotiationError, match='use the RSV1 bit: "tag" and "permessage-de'):
+            await wsfast.connect(uri, extensions=[Plugin("tag", rsv1=True)], compression=True)
+
+
+async def test_a_permessage_deflate_that_is_given_takes_the_place_of_compression():
+    given = PerMessageDeflate(threshold=2**20)
+    options = {"extensions": [given], "compression": PerMessageDeflate(threshold=0)}
+    async with deflating_client(**options) as (peer, _, ws):
+        assert ws.extensions == ("permessage-deflate",)
+        await ws.send("Hello")
+        assert await peer.read(7) == "8105" + b"Hello".hex()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"compression": "gzip"}, ValueError, "compression"),
+        ({"compression": 5}, TypeError, "compression"),
+        ({"compression": PerMessageDeflate}, TypeError, "compression"),
+        ({"extensions": "permessage-deflate"}, TypeError, "extensions"),
+        ({"extensions": 5}, TypeError, "extensions"),
+        ({"extensions": [5]}, TypeError, "extension"),
+        ({"extensions": [PerMessageDeflate]}, TypeError, "PerMessageDeflate"),
+        ({"extensions": [Plugin("a"), Plugin("a")]}, TypeError, '"a" is already registered'),
+        ({"extensions": [Plugin("a b")]}, ValueError, "token"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named_at_the_call(options, error, words):
+    for call in (
+        lambda: wsfast.serve(Accepted(), "127.0.0.1", 0, **options),
+        lambda: wsfast.WebSocketServer("127.0.0.1", 0, **options),
+        lambda: wsfast.connect("ws://localhost", **options),
+        lambda: ClientProtocol("ws://localhost", **options),
+        lambda: ServerProtocol(**options),
+    ):
+        with pytest.raises(error, match=words):
+            call()
+
+
+def test_protocols_without_io_compress():
+    client = ClientProtocol("ws://localhost", compression="deflate")
+    server = ServerProtocol(compression=True)
+
+    def carry(sender, receiver):
+        for data in sender.data_to_send():
+            receiver.receive_data(data) if data else receiver.receive_eof()
+        return receiver.events_received()
+
+    client.send_request(client.connect())
+    (asked,) = carry(client, server)
+    server.send_response(server.accept(asked))
+    carry(server, client)
+    assert client.extensions == server.extensions == ("permessage-deflate",)
+    for sender, receiver in (client, server), (server, client):
+        sender.send_text("Hello")
+        large = noise(LARGE) * 2
+        sender.send_binary(large)
+        sender.send_text("Hello", compress=False)
+        sender.send_text("Hel", fin=False)
+        sender.send_text("lo")
+        came = carry(sender, receiver)
+        assert [getattr(event, "data", event) for event in came] == ["Hello", large] + ["Hello"] * 2
+
+
+# --- Messages that take a thread --------------------------------------------------------------
+
+
+class Gate:
+    """A zlib module whose compressors wait with large data until the gate is opened.
+
+    Attributes:
+        module: for `PerMessageDeflate`.
+        running: how many threads are waiting now; ``most``: were at once.
+        error: what the next of them raises.
+        compressors: those that are alive.
+    """
+
+    def __init__(self):
+        self.running = self.most = 0
+        self.error = None
+        self.compressors = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._opened = threading.Event()
+        self.module, _, _ = recording_zlib()
+        self.module.compressobj = self._make
+
+    def open(self):
+        self._opened.set()
+
+    def shut(self):
+        self._opened.clear()
+
+    def _make(self, *arguments):
+        made = Compressor(self, zlib.compressobj(*arguments))
+        self.compressors.add(made)
+        return made
+
+    def passes(self, data):
+        if len(data) < LARGE or threading.current_thread() is threading.main_thread():
+            return
+        with self._lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        opened = self._opened.wait(PATIENCE)
+        with self._lock:
+            self.running -= 1
+        assert opened, "the gate was not opened"
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+
+class Compressor:
+    def __init__(self, gate, compressor):
+        self._gate = gate
+        self._compressor = compressor
+        self.flush = compressor.flush
+
+    def compress(self, data):
+        self._gate.passes(data)
+        return self._compressor.compress(data)
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+def compression(gate, **options):
+    return PerMessageDeflate(zlib=gate.module, max_window_bits=15, **options)
+
+
+SEEDS = iter(range(10**6))
+
+
+def large(size=LARGE):
+    """A large message of its own; what refers to another shows when that was lost."""
+    return noise(size // 4, next(SEEDS)) * 4
+
+
+async def test_other_messages_wait_for_a_large_one_and_pings_do_not(gate):
+    async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
+        first, second = large(), large()
+        ws.send(b"before")
+        sends = [ws.send(data) for data in (first, b"between", second, "text", b"")]
+        await until(lambda: gate.running == 1)
+        assert await reader.message() == b"before"
+        ws.ping(b"now")
+        ping = await peer.frame()
+        assert (ping.opcode, ping.payload) == (PING, b"now")
+        peer.send(PING, b"and you")
+        assert (await peer.frame()).payload == b"and you"
+        gate.open()
+        for expected in first, b"between", second, b"text", b"":
+            assert await soon(reader.message()) == expected
+        for send in sends:
+            await soon(send)
+        assert ws.outbox is None
+        assert ws.stats.messages_sent == 6
+
+
+@pytest.mark.parametrize("data", ["text", "bytes", "bytearray", "memoryview", "not ASCII"])
+async def test_a_large_message_of_any_type_is_sent_as_it_was_at_the_call(gate, data):
+    raw = noise(LARGE // 2).hex()
+    made = {
+        "text": raw,
+        "not ASCII": "€" + raw,
+        "bytes": raw.encode(),
+        "bytearray": bytearray(raw.encode()),
+        "memoryview": memoryview(bytearray(raw.encode())),
+    }[data]
+    async with deflating_client(compression=compression(gate)) as (_, reader, ws):
+        expected = made.encode() if isinstance(made, str) else bytes(made)
+        ws.send(made)
+        if isinstance(made, (bytearray, memoryview)):
+            made[:] = bytes(len(made))
+        gate.open()
+        assert await soon(reader.message()) == expected
+        opcode = TEXT if isinstance(made, str) else BINARY
+        assert [frame.opcode for frame in reader.frames] == [opcode | RSV1]
+
+
+async def test_without_compression_a_large_message_takes_no_thread(gate):
+    async with deflating_client(compression=compression(gate)) as (_, reader, ws):
+        data = large()
+        ws.send(data, compress=False)
+        assert ws.outbox is None
+        assert await soon(reader.message()) == data
+        assert reader.frames[0].opcode == BINARY
+
+
+async def test_fragments_wait_for_a_large_message_and_go_together(gate):
+    async with deflating_client(compression=compression(gate)) as (_, reader, ws):
+        data = large()
+        ws.send(data)
+        ws.send("Hel", fin=False)
+        ws.send("lo")
+        await until(lambda: gate.running == 1)
+        gate.open()
+        assert await soon(reader.message()) == data
+        assert await soon(reader.message()) == b"Hello"
+        assert [frame.opcode for frame in reader.frames] == [BINARY | RSV1, TEXT | RSV1, CONT]
+        ws.send("Hel", fin=False)
+        ws.send("l" * LARGE, fin=False)  # in the middle of a message: at once
+        ws.send("o")
+        assert await soon(reader.message()) == b"Hel" + b"l" * LARGE + b"o"
+
+
+async def test_text_that_is_none_is_refused_at_the_call(gate):
+    async with deflating_client(compression=compression(gate)) as (_, reader, ws):
+        with pytest.raises(ValueError, match="valid UTF-8"):
+            ws.send(b"\xff" * LARGE, binary=False)
+        with pytest.raises(UnicodeEncodeError):
+            ws.send("\ud800" * LARGE)
+        assert ws.outbox is None
+        ws.send("Hello")
+        assert await soon(reader.message()) == b"Hello"
+
+
+async def test_a_close_right_behind_a_large_message_delivers_it(gate):
+    async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
+        data = large()
+        sent = ws.send(data)
+        closed = ws.close(1000, "bye")
+        with pytest.raises(wsfast.ConnectionClosed):
+            await ws.send("too late")
+        await until(lambda: gate.running == 1)
+        gate.open()
+        assert await soon(reader.message()) == data
+        await soon(sent)
+        frame = await soon(reader.message())
+        assert frame.payload == close_payload(1000, "bye")
+        peer.close()
+        assert await peer.rest() == b""
+        peer.writer.close()
+        await soon(closed)
+        assert ws.was_clean
+
+
+async def test_leaving_the_block_behind_a_large_message_delivers_it(gate):
+    handler = Accepted()
+    async with wsfast.serve(handler, "127.0.0.1", 0, compression=True, max_size=None) as server:
+        data = large()
+        async with wsfast.connect(uri_of(server), compression=compression(gate)) as ws:
+            other = await handler.get()
+            ws.send(data)
+            gate.open()
+        assert await soon(other.recv()) == data
+        assert ws.was_clean
+
+
+async def test_cancelling_the_wait_takes_no_message_back_wherever_it_is(gate):
+    async with deflating_client(compression=compression(gate)) as (_, reader, ws):
+        expected = []
+        for steps in range(12):
+            gate.shut()
+            data = large()
+            task = asyncio.ensure_future(as_coroutine(ws.send(data)))
+            for step in range(steps):
+                if step == 4:
+                    await until(lambda: gate.running == 1)
+                if step == 6:
+                    gate.open()
+                if step == 8:
+                    await until(lambda: ws.outbox is None)
+                await asyncio.sleep(0)
+            task.cancel()
+            gate.open()
+            marker = b"marker %d of " % steps + data[:50]
+            await soon(ws.send(marker))
+            await asyncio.gather(task, return_exceptions=True)
+            expected += [data, marker]
+            assert [await soon(reader.message()) for _ in range(2)] == expected[-2:]
+
+
+async def as_coroutine(awaitable):
+    return await awaitable
+
+
+async def test_a_message_whose_task_is_cancelled_with_all_others_fails_the_connection(gate):
+    """What is in the thread is lost then, and the next message might refer to it."""
+    async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
+        await ws.send(b"before")
+        sent = ws.send(large())
+        behind = ws.send(b"behind")
+        await until(lambda: gate.running == 1)
+        current = asyncio.current_task()
+        before = asyncio.all_tasks() - {current}
+        (outbox,) = [task for task in before if "Outbox" in repr(task)]
+        outbox.cancel()
+        await until(outbox.done)
+        for send in sent, behind, ws.send(b"after"):
+            with pytest.raises(wsfast.ConnectionClosedError) as caught:
+                await soon(send)
+            assert isinstance(caught.value.__cause__, wsfast.SendFailed)
+        assert await reader.message() == b"before"
+        assert (await reader.message()).payload == close_payload(1011, "cancelled while sending")
+        gate.open()
+
+
+async def test_a_failure_in_the_thread_is_raised_and_the_next_message_is_fine(gate):
+    async with deflating_client(compression=compression(gate)) as (_, reader, ws):
+        await ws.send(b"Hello")
+        gate.error = MemoryError("no room to compress")
+        gate.open()
+        with pytest.raises(MemoryError, match="no room"):
+            await soon(ws.send(large()))
+        await soon(ws.send(b"Hello"))
+        data = large()
+        await soon(ws.send(data))
+        for expected in b"Hello", b"Hello", data:
+            assert await soon(reader.message()) == expected
+
+
+async def test_a_failure_that_nobody_awaits_is_told_as_an_event(gate):
+    errors = []
+    async with deflating_client(compression=compression(gate)) as (_, reader, ws):
+        ws.on("error", errors.append)
+        gate.error = MemoryError("no room to compress")
+        gate.open()
+        ws.send(large())
+        ws.send(b"Hello")
+        assert await soon(reader.message()) == b"Hello"
+        await until(lambda: errors)
+        assert [str(error) for error in errors] == ["no room to compress"]
+
+
+@pytest.mark.parametrize("how", ["lost", "peer fails", "we fail", "terminate", "peer closes"])
+async def test_the_connection_may_end_while_a_thread_is_at_work(gate, how):
+    async with deflating_client(compression=compression(gate)) as (peer, _, ws):
+        sends = [ws.send(large()), ws.send(b"behind")]
+        await until(lambda: gate.running == 1)
+        if how == "lost":
+            peer.reset()
+        elif how == "peer fails":
+            peer.send(TEXT, b"\xff")
+        elif how == "we fail":
+            ws.fail(wsfast.SendFailed("why not"))
+        elif how == "terminate":
+            ws.terminate()
+        else:
+            peer.close(1000, "bye")
+        for send in sends:
+            with pytest.raises(wsfast.ConnectionClosed):
+                await soon(send)
+        if how != "lost":
+            rest = await peer.rest()
+            assert len(rest) < 100  # nothing of the message
+            peer.writer.close()
+        await soon(ws.wait_closed())
+        assert ws.outbox is None
+        gate.open()
+        await until(lambda: gate.running == 0)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(1, 1), (3, 3), (0, 12)])
+async def test_only_so_many_compress_at_once_in_the_process(gate, limit, most):
+    handler = Accepted()
+    options = {"compression": compression(gate, concurrency_limit=limit)}
+    async with (
+        wsfast.serve(handler, "127.0.0.1", 0, **options) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        clients = [
+            await stack.enter_async_context(wsfast.connect(uri_of(server), max_size=None))
+            for _ in range(12)
+        ]
+        servers = [await handler.get() for _ in clients]
+        data = large()
+        for ws in servers:
+            ws.send(data)
+        await until(lambda: gate.running == most)
+        small = servers[0].send(b"behind")  # the loop goes on
+        gate.open()
+        for ws in clients:
+            assert await soon(ws.recv()) == data
+        await soon(small)
+        assert gate.most == most
+
+
+# --- Memory -----------------------------------------------------------------------------------
+
+
+def idle(ws, seconds, since):
+    """Let the connection believe that time has passed."""
+    return ws.on_deadline(since + seconds)
+
+
+async def test_the_compressor_of_an_idle_connection_is_freed(gate):
+    options = {"compression": compression(gate), "ping_interval": None, "idle_timeout": None}
+    async with deflating_client(**options) as (_, reader, ws):
+        since = time.monotonic()
+        await ws.send(b"Hello")
+        assert len(gate.compressors) == 1
+        idle(ws, 0, since)
+        idle(ws, 29, since)
+        assert len(gate.compressors) == 1
+        for seconds in 31, 62:
+            idle(ws, seconds, since)
+        gc.collect()
+        assert len(gate.compressors) == 0
+        await ws.send(b"Hello")
+        assert [await reader.message() for _ in range(2)] == [b"Hello", b"Hello"]
+        # Not while a thread has it, however long that takes.
+        ws.send(large())
+        await until(lambda: gate.running == 1)
+        for seconds in 100, 200, 300:
+            assert idle(ws, seconds, since) <= since + seconds + 30
+        assert len(gate.compressors) == 1
+        gate.open()
+        await until(lambda: ws.outbox is None)
+        await ws.send(b"Hello")
+        await soon(reader.message())
+        assert await soon(reader.message()) == b"Hello"
+
+
+@pytest.mark.parametrize("how", ["close", "lost", "in a thread"])
+async def test_the_contexts_are_freed_at_the_end_though_the_connection_is_kept(gate, how):
+    async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
+        await ws.send(b"Hello")
+        assert await reader.message() == b"Hello"
+        assert len(gate.compressors) == 1
+        if how == "close":
+            peer.close()
+            await peer.rest()
+            peer.writer.close()
+        elif how == "lost":
+            peer.reset()
+        else:
+            ws.send(large())
+            await until(lambda: gate.running == 1)
+            peer.reset()
+        with contextlib.suppress(wsfast.ConnectionClosed):
+            await soon(ws.recv())
+        await soon(ws.wait_closed())
+        gate.open()
+        await until(lambda: gate.running == 0)
+        await until(lambda: not gate.compressors)
+
+
+async def test_without_takeover_idle_connections_have_no_compressors(gate):
+    options = {"compression": compression(gate, no_context_takeover=True)}
+    handler = Accepted()
+    async with (
+        wsfast.serve(handler, "127.0.0.1", 0, **options) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        clients = [
+            await stack.enter_async_context(wsfast.connect(uri_of(server))) for _ in range(10)
+        ]
+        servers = [await handler.get() for _ in clients]
+        for ws in servers:
+            await ws.send(b"Hello" * 500)
+        for ws in clients:
+            assert await soon(ws.recv()) == b"Hello" * 500
+        assert len(gate.compressors) == 1
+
+
+# --- Receiving --------------------------------------------------------------------------------
+
+
+async def test_recv_streaming_gives_what_is_there_of_a_compressed_message():
+    async with pair({"compression": True}, compression=True) as (ws, other):
+        for text in "first €", "second":
+            received = []
+            ws.send(text[:-2], fin=False)
+            async for part in other.recv_streaming():
+                received.append(part)
+                if len(received) == 1:
+                    ws.send(text[-2:], fin=False)
+                    ws.send("")
+            assert "".join(received) == text
+            assert received[0] == text[:-2]
+        await ws.send(b"whole")
+        assert await soon(other.recv()) == b"whole"
+
+
+async def test_a_raw_server_may_answer_uncompressed_on_a_compressed_connection():
+    async def play(peer):
+        await peer.accept(Sec_WebSocket_Extensions=OFFER)
+        peer.send(TEXT, "plain")
+        peer.write("c107 f248cdc9c90700")
+        peer.send(TEXT, "plain")
+        peer.write("c105 f200110000")
+        await hold_open(peer)
+
+    async def hold_open(peer):
+        while (await peer.frame()).opcode != CLOSE:
+            pass
+        peer.close()
+
+    async with raw_server(play) as uri, wsfast.connect(uri, compression=True) as ws:
+        assert [await soon(ws.recv()) for _ in range(4)] == ["plain", "Hello"] * 2
+
+
+async def test_a_bomb_closes_the_connection_with_1009():
+    bomb = zlib.compressobj(9, wbits=-15)
+    data = bomb.compress(bytes(50_000_000)) + bomb.flush(zlib.Z_SYNC_FLUSH)
+    async with deflating_client(max_size=2**20) as (peer, _, ws):
+        peer.send(BINARY, data[:-4], rsv=4)
+        code, reason = await peer.closed()
+        assert code == 1009
+        assert reason.startswith("Message size of 1048577 exceeds maximum of 1048576")
+        with pytest.raises(wsfast.ConnectionClosedError) as caught:
+            await ws.recv()
+        assert isinstance(caught.value.__cause__, wsfast.PayloadTooBig)
+
+
+async def test_a_held_connection_is_not_disturbed_by_an_offer():
+    async with raw_server(hold) as uri, wsfast.connect(uri, compression=True) as ws:
+        assert ws.extensions == ()
