@@ -444,6 +444,17 @@ async def test_without_compression_a_large_message_takes_no_thread(gate):
         assert reader.frames[0].opcode == BINARY
 
 
+async def test_the_threshold_holds_for_large_messages_too(gate):
+    options = {"compression": compression(gate, threshold=2 * LARGE)}
+    async with deflating_client(**options) as (_, reader, ws):
+        gate.open()
+        for size in 2 * LARGE - 4, 2 * LARGE:
+            data = large(size)
+            ws.send(data)
+            assert await soon(reader.message()) == data
+        assert [frame.opcode for frame in reader.frames] == [BINARY, BINARY | RSV1]
+
+
 async def test_fragments_wait_for_a_large_message_and_go_together(gate):
     async with deflating_client(compression=compression(gate)) as (_, reader, ws):
         data = large()

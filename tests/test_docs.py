@@ -1,10 +1,12 @@
 """docs: every code block is run or compiled, and prints what stands behind it."""
 
 import ast
+import asyncio
 import re
+import socket
 from pathlib import Path
 
-import pytest
+from peers import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTENSIONS = (ROOT / "docs" / "extensions.md").read_text()
@@ -42,9 +44,20 @@ def test_what_authors_and_drivers_read_runs(capsys):
         run(block, names, capsys)
 
 
-@pytest.mark.parametrize("block", blocks(EXTENSIONS, "Using extensions"))
-def test_what_users_read_compiles(block):
-    compile(block, "extensions.md", "exec")
+async def test_what_users_read_runs(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    (block,) = blocks(EXTENSIONS, "Using extensions")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    names = {}
+    assert block.count("8765") == 2
+    exec(block.replace("8765", str(port)), names)
+    async with names["server"], names["client"] as ws:
+        for message in "text", b"bytes", "large " * 100_000:
+            await ws.send(message)
+            assert await asyncio.wait_for(ws.recv(), PATIENCE) == message
+    (line,) = [line for line in block.splitlines() if "print(" in line]
+    assert capsys.readouterr().out.strip() == line.partition("  # ")[2]
 
 
 def test_links_lead_somewhere():

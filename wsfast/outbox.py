@@ -113,7 +113,7 @@ class Whole(Job):
         deflate = connection.deflate
         if (
             deflate is not None
-            and len(self.data) >= LARGE
+            and len(self.data) >= max(LARGE, deflate.parameters.threshold)
             and self.compress
             and self.fin
             and not connection.is_sending_fragments
