@@ -11,6 +11,7 @@ import asyncio
 from itertools import count
 
 from deflating import let_compress, make_parameters
+from frames import BINARY, frame
 from streams import CompressingStreamMaker, StreamMaker
 from twins import FakeLoop, describe
 
@@ -545,7 +546,8 @@ class ConnectionRun(Run):
             self.start(self.await_it(awaitable))
             return None
         if name == "broadcast":
-            left_out = self.send_to_all((self,), arguments[0], len(arguments[0]), False)
+            data = arguments[0]
+            left_out = self.send_to_all((self,), data, len(data), False, self.compressed(data))
             return left_out == [self]
         if name == "receive_eof" or name == "receive":
             return None  # of Protocol
@@ -597,7 +599,15 @@ class ConnectionRun(Run):
 
 
 def run_connection(backend, script):
-    attributes = {"send_to_all": staticmethod(backend.broadcast.send_to_all)}
+
+    def compressed(data):
+        alone = backend.deflate.compress_alone
+        return lambda parameters: frame(BINARY, alone(parameters, data), rsv=4)
+
+    attributes = {
+        "send_to_all": staticmethod(backend.broadcast.send_to_all),
+        "compressed": staticmethod(compressed),
+    }
     cls = type("ConnectionRun", (ConnectionRun, backend.core.Connection), attributes)
     made = keys()
     loop = FakeLoop()

@@ -722,6 +722,25 @@ async def test_without_takeover_idle_connections_have_no_compressors(gate):
         assert len(gate.compressors) == 1
 
 
+# --- A preset dictionary ----------------------------------------------------------------------
+
+
+async def test_a_dictionary_is_good_for_the_first_message_and_harms_no_other():
+    dictionary = b"what both ends know of each message, before they have said a word"
+    words = [b"%d: " % i + dictionary + b"!" * i for i in range(6)]
+    server = PerMessageDeflate(deflate_options={"dictionary": dictionary})
+    client = PerMessageDeflate(inflate_options={"dictionary": dictionary})
+    for first in "send", "broadcast":
+        async with pair({"compression": server}, compression=client) as (ws, other):
+            for i, data in enumerate(words):
+                if (i % 2 == 0) == (first == "send"):
+                    await other.send(data)
+                else:
+                    wsfast.broadcast([other], data)
+                assert await soon(ws.recv()) == data
+            assert ws.stats.wire_bytes_received < ws.stats.bytes_received
+
+
 # --- Receiving --------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from wsfast.exceptions import (
     connection_closed,
 )
 from wsfast.frames import Close, CloseCode, State
+from wsfast.options import Options
 
 VALID_CODES = (
     *(1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014),
@@ -590,3 +591,37 @@ def test_a_connection_that_is_gone_leaves_nothing_behind(backend, client):
         del connection, marker
     gc.collect()
     assert not [item for item in gc.get_objects() if type(item) is Marker]
+
+
+# Without a masking key
+
+
+class NoKey(Exception):
+    """Raised by the function that makes masking keys."""
+
+
+def no_key():
+    raise NoKey
+
+
+@pytest.mark.parametrize("call", ["close", "fail", "receive", "send"])
+def test_a_client_without_a_masking_key_ends_all_the_same(backend, call):
+    base = type(make_protocol(backend))
+    client = base(Options(), client=True, generate_mask=no_key)
+    with pytest.raises(NoKey):
+        if call == "close":
+            client.close()
+        elif call == "fail":
+            client.fail(ValueError("no"))
+        elif call == "receive":
+            client.receive(frame(CONT, b"out of place"))
+        else:
+            client.message(b"data")
+    if call == "send":
+        assert client.state is State.OPEN
+        return
+    assert client.state is State.CLOSING
+    assert client.events == (["closing"] if call == "close" else ["closing", "end"])
+    assert client.sent == b""
+    client.receive_eof()
+    assert client.state is State.CLOSED

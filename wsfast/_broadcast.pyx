@@ -77,7 +77,7 @@ def send_to_all(tuple connections, bytes frame, uint64_t size, bint wait, compre
             chosen = latest
             if chosen is not frame:
                 # The peer will look back on what our compressor has not seen.
-                deflate.forgetful = True
+                deflate.forget()
         if connection.broadcasts is None or (<Round> connection.broadcasts).over:
             if current is None:
                 current = Round()

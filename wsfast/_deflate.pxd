@@ -18,6 +18,7 @@ cdef class Deflate:
     cdef uint8_t closed  # perhaps while a thread is at work
     cdef uint8_t begun  # the peer's window no longer ends with the dictionary
 
+    cpdef void forget(self) noexcept
     cdef bytes deflate(self, object data, bint fin)
     cdef bytes inflate(self, bytes data, uint64_t limit, bint fin)
     cdef object leave_fast_path(self)

@@ -45,9 +45,9 @@ cdef class Deflate:
     def decompress(self, data, uint64_t limit, bint fin=True):
         return self.inflate(bytes(data) + TAIL if fin else bytes(data), limit, fin)
 
-    def forget(self):
+    cpdef void forget(self) noexcept:
         self.forgetful = True
-        self.begun |= self.takeover
+        self.begun = self.begun or self.takeover
 
     def rest(self, double now):
         if now >= self.next_rest:

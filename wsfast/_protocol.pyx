@@ -323,8 +323,12 @@ cdef class Protocol:
         if self.close_sent is None:
             reason = str(error).encode(errors="replace")[:123].decode(errors="ignore")
             code = getattr(error, "close_code", 1011)
-            self.send_close(Close(code if is_close_code(code) else 1011, reason))
-        self.eof_out()
+            try:
+                self.send_close(Close(code if is_close_code(code) else 1011, reason))
+            finally:
+                self.eof_out()
+        else:
+            self.eof_out()
         return 0
 
     cdef int send_message(self, object data, object binary, bint fin, bint compress) except -1:
@@ -452,8 +456,10 @@ cdef class Protocol:
         self.close_sent = close
         if close.code != 1005:
             payload = close.code.to_bytes(2, "big") + close.reason.encode()
-        self.send_bytes(CLOSE, payload, True)
-        self.begin_closing()
+        try:
+            self.send_bytes(CLOSE, payload, True)
+        finally:  # also without a masking key
+            self.begin_closing()
         return 0
 
     cdef int begin_closing(self) except -1:

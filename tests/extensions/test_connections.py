@@ -250,6 +250,36 @@ async def test_errors_of_one_direction_leave_the_other_to_its_order():
         assert await peer.closed() == (1010, "x: no")
 
 
+class NoKey(Exception):
+    """Raised by the function that makes masking keys."""
+
+
+async def test_without_a_masking_key_the_connection_ends(style):
+    keys = [b"abcd"]
+
+    def generate_mask():
+        if not keys:
+            raise NoKey("no key")
+        return keys.pop()
+
+    desk = Desk(style, b"!")
+    options = {"generate_mask": generate_mask, "close_timeout": 0.1}
+    extension = Plugin("x", process_outgoing_message=desk.process)
+    async with against("client", extension, **options) as (peer, ws):
+        sends = [ws.send(data) for data in (b"1", b"2", b"3")]
+        await until(lambda: len(desk.open) == 3)
+        for data in b"1", b"2", b"3":
+            desk.answer(data)
+        await soon(sends[0])
+        for send in sends[1:]:
+            with pytest.raises(wsfast.ConnectionClosedError) as caught:
+                await soon(send)
+            assert isinstance(caught.value.__cause__, NoKey)
+        assert (await peer.frame()).payload == b"1!"
+        assert await peer.rest() == b""
+        await soon(ws.wait_closed())
+
+
 # --- The end ----------------------------------------------------------------------------------
 
 

@@ -407,8 +407,12 @@ class Protocol:
         if self.close_sent is None:
             reason = str(error).encode(errors="replace")[:123].decode(errors="ignore")
             code = getattr(error, "close_code", 1011)
-            self._send_close(Close(code if is_close_code(code) else 1011, reason))
-        self.write_eof()
+            try:
+                self._send_close(Close(code if is_close_code(code) else 1011, reason))
+            finally:
+                self.write_eof()
+        else:
+            self.write_eof()
 
     @property
     def close_code(self) -> int | None:
@@ -448,8 +452,10 @@ class Protocol:
         payload = b""
         if close.code != 1005:
             payload = close.code.to_bytes(2, "big") + close.reason.encode()
-        self._send_frame(CLOSE, 0, payload, True)
-        self._begin_closing()
+        try:
+            self._send_frame(CLOSE, 0, payload, True)
+        finally:  # also without a masking key
+            self._begin_closing()
 
     def _send_frame(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
         size = len(payload)
