@@ -1,6 +1,11 @@
 """Extensions to plug into the container: small ones that write down what is done with them."""
 
 import asyncio
+import contextlib
+
+from peers import PATIENCE, Accepted, client_of, raw_server
+
+import wsfast
 
 
 async def passes(number=5):
@@ -134,3 +139,40 @@ def set_future(future, error, message):
         future.set_result(message)
     else:
         future.set_exception(error)
+
+
+async def soon(awaitable):
+    async with asyncio.timeout(PATIENCE):
+        return await awaitable
+
+
+@contextlib.asynccontextmanager
+async def against(side, *extensions, offer=None, **options):
+    """A raw peer, and the end of its connection that is tested: a "server" or a "client"."""
+    header = offer or ", ".join(extension.name for extension in extensions)
+    options = {"extensions": list(extensions), "compression": None, **options}
+    if side == "server":
+        handler = Accepted()
+        async with (
+            wsfast.serve(handler, "127.0.0.1", 0, **options) as server,
+            client_of(server, Sec_WebSocket_Extensions=header) as peer,
+        ):
+            ws = await handler.get()
+            yield peer, ws
+            ws.terminate()
+        return
+    peers, done = asyncio.Queue(), asyncio.Event()
+
+    async def play(peer):
+        await peer.accept(Sec_WebSocket_Extensions=header)
+        peers.put_nowait(peer)
+        await done.wait()
+
+    async with raw_server(play) as uri:
+        try:
+            ws = await wsfast.connect(uri, **options)
+            yield await peers.get(), ws
+            ws.terminate()
+            await ws.wait_closed()
+        finally:
+            done.set()
