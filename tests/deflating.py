@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from wsfast.extensions.deflate import DeflateParameters
+from wsfast.extensions.stack import agreement
 
 # "Hello" as a message that refers to nothing before it (RFC 7692 section 7.2.3.1).
 HELLO = bytes.fromhex("f2 48 cd c9 c9 07 00")
@@ -76,21 +77,9 @@ def raw_deflate(data, *, module=zlib, level=6, bits=15, dictionary=None, final=F
     return (compressor.compress(data) + compressor.flush(module.Z_SYNC_FLUSH)).removesuffix(TAIL)
 
 
-class Agreed:
-    """What was agreed in the handshake, as a container of extensions has it."""
-
-    names = ("permessage-deflate",)
-    header = "permessage-deflate"
-
-    def __init__(self, deflate):
-        self.deflate = deflate
-
-    def close(self):
-        self.deflate.close()
-
-
 def let_compress(backend, connection, **parameters):
     """Let a Protocol or a Connection of a backend use permessage-deflate."""
     deflate = backend.deflate.Deflate(make_parameters(**parameters))
-    connection.use_deflate(Agreed(deflate), deflate)
+    agreed = agreement(("permessage-deflate",), "permessage-deflate")
+    connection.use_deflate(agreed, deflate)
     return connection

@@ -3,10 +3,11 @@
 import asyncio
 import random
 import tracemalloc
+import weakref
 import zlib
 
 import pytest
-from deflating import HELLO, HELLO_AGAIN, let_compress, raw_deflate
+from deflating import HELLO, HELLO_AGAIN, let_compress, raw_deflate, recording_zlib
 from frames import BINARY, CONT, PING, TEXT, ZERO, close, frame, pieces, wire
 from twins import BACKENDS, describe, make_connection, make_protocol
 
@@ -460,28 +461,36 @@ def test_a_close_frame_inside_a_compressed_message_is_echoed(backend):
     protocol.receive_eof()
 
 
-def test_contexts_are_freed_when_the_connection_is_closed(backend):
-    class Recorded:
-        names, header, closed = (), None, 0
+@pytest.mark.parametrize("how", ["eof", "error", "close"])
+def test_contexts_are_freed_when_the_connection_is_closed(backend, how):
+    contexts = weakref.WeakSet()
 
-        def close(self):
-            self.closed += 1
+    class Compressor:
+        def __init__(self, *arguments):
+            made = zlib.compressobj(*arguments)
+            self.compress, self.flush = made.compress, made.flush
+            contexts.add(self)
 
-    for how in "eof", "error", "close":
-        protocol = make_protocol(backend)
-        agreed = Recorded()
-        protocol.use_deflate(agreed, let_compress(backend, make_protocol(backend)).deflate)
-        if how == "error":
-            protocol.receive(wire("c1 84 M ffffffff"))
-        if how == "close":
-            protocol.close()
-        assert agreed.closed == 0
-        protocol.receive_eof()
-        assert agreed.closed == 1
-        protocol.receive_eof()
+    class Inflater:
+        eof = False
+
+        def __init__(self, *arguments):
+            self.decompress = zlib.decompressobj(*arguments).decompress
+            contexts.add(self)
+
+    module, _, _ = recording_zlib()
+    module.compressobj, module.decompressobj = Compressor, Inflater
+    protocol = make_server(backend, {"zlib": module})
+    protocol.receive(compressed(HELLO))
+    protocol.message("Hello")
+    assert len(contexts) == 2
+    if how == "error":
+        protocol.fail(ValueError("no"))
+    if how == "close":
         protocol.close()
-        assert agreed.closed == 1
-        assert protocol.state is State.CLOSED
+    protocol.receive_eof()
+    assert protocol.state is State.CLOSED
+    assert len(contexts) == 0
 
 
 def test_control_frames_are_answered_between_compressed_messages(backend):
