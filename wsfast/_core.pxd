@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from ._driver cimport DirectDriver
 from ._held cimport Held
 from ._protocol cimport Protocol
 from ._queue cimport MessageQueue
@@ -9,18 +10,6 @@ from ._waiter cimport Waiter
 # Above, what is held leaves.
 cdef enum:
     CORK_SIZE = 65536
-
-
-cdef class DirectDriver:
-    cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1
-    cdef Py_ssize_t send_both(
-        self,
-        const uint8_t* head,
-        size_t head_size,
-        const uint8_t* data,
-        size_t size,
-        bytes owner,
-    ) except -1
 
 
 # What a Receive takes.

@@ -13,9 +13,6 @@ from .awaitables import Operation
 from .frames import State
 from .options import Options
 
-class DirectDriver:
-    """The base of drivers that are compiled. A connection calls them without Python's help."""
-
 class Connection(Protocol):
     """A `Protocol` with what a connection needs around it.
 

@@ -2,7 +2,7 @@
 # twin is _pure/core.py; the documentation is in _core.pyi.
 #
 # Rules of this file:
-# 1. Connection knows a driver, by its verbs, and a loop, by call_soon.
+# 1. Connection knows a driver, by its verbs (see _driver.pyx), and a loop, by call_soon.
 # 2. User code runs only in deliver() (a listener) and wake() (a task). It may call anything: what
 #    was read from self before must be read again after.
 # 3. Reading stops for reasons, the bits of `stopped`. What is left of the input is kept in the
@@ -17,6 +17,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from ._clock cimport monotonic_seconds
+from ._driver cimport DirectDriver
 from ._held cimport Held, make_room, release, take
 from ._mask cimport xor_copy
 from ._frame cimport CONT, MAX_HEADER, PONG, TEXT, write_header
@@ -71,26 +72,6 @@ cdef double CORK_WINDOW = 100e-6
 
 # What nearly all connections have. It stays empty.
 cdef MessageQueue EMPTY = MessageQueue()
-
-
-cdef class DirectDriver:
-    cdef Py_ssize_t send(self, const uint8_t* data, size_t size, bytes owner) except -1:
-        """Write; `owner` is the object that data points into, if it may be kept, or None.
-
-        Returns how many bytes wait to be written.
-        """
-        raise NotImplementedError
-
-    cdef Py_ssize_t send_both(
-        self,
-        const uint8_t* head,
-        size_t head_size,
-        const uint8_t* data,
-        size_t size,
-        bytes owner,
-    ) except -1:
-        """Like send(), with something in front."""
-        raise NotImplementedError
 
 
 cdef class Connection(Protocol):

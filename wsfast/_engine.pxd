@@ -1,6 +1,7 @@
 from libc.stdint cimport uint8_t
 
-from ._core cimport Connection, DirectDriver
+from ._core cimport Connection
+from ._driver cimport DirectDriver
 
 
 # Of a sockaddr of any family.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from socket import socket
 from typing import Any
 
-from ._core import DirectDriver
+from ._driver import DirectDriver
 
 class Engine:
     """The sockets of one event loop."""
