@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 
+import pytest
 from peers import PATIENCE, Accepted, client_of, raw_server
 
 import wsfast
+from wsfast.exceptions import InvalidState
+from wsfast.extensions import Extensions, Message
 
 
 async def passes(number=5):
@@ -176,3 +179,49 @@ async def against(side, *extensions, offer=None, **options):
             await ws.wait_closed()
         finally:
             done.set()
+
+
+styles = pytest.mark.parametrize("style", ["callback", "future", "coroutine"])
+DROPPED = "dropped"
+
+
+class Stack:
+    """A container with extensions named "first", "second", ...; what comes out is written down.
+
+    Args:
+        stages: for each extension the attributes of its session.
+    """
+
+    def __init__(self, *stages):
+        names = ["first", "second", "third"][: len(stages)]
+        self.plugins = [Plugin(name, **stage) for name, stage in zip(names, stages, strict=True)]
+        self.extensions = Extensions(self.plugins)
+        self.extensions.generate_response(", ".join(names))
+        self.out = []
+
+    def push(self, error, message):
+        if isinstance(error, InvalidState):
+            self.out.append(DROPPED)
+        else:
+            self.out.append(str(error) if error else message.data)
+
+    def send(self, data):
+        self.extensions.process_outgoing_message(Message(data=data), self.push)
+
+    def receive(self, data):
+        self.extensions.process_incoming_message(Message(data=data), self.push)
+
+    def close(self):
+        self.extensions.close(lambda: self.out.append("close"))
+
+    @property
+    def closed(self):
+        return [plugin.closed[0] for plugin in self.plugins]
+
+
+def outgoing(desk):
+    return {"process_outgoing_message": desk.process}
+
+
+def both_ways(out, into):
+    return {"process_outgoing_message": out.process, "process_incoming_message": into.process}

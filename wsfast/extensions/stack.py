@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._backend import Deflate
 from ..awaitables import Completion, Failed
-from ..exceptions import PayloadTooBig, wire_error
+from ..exceptions import ExtensionError, PayloadTooBig, wire_error
 from ..frames import Opcode, State
 from .interface import Message
 
@@ -154,6 +154,7 @@ class Stack:
         message = self.ready.popleft()
         if isinstance(message, BaseException):
             raise message
+        check_opcode(message)
         data = bytes(message.data)
         limit = self._protocol.options.max_size
         if limit is not None and len(data) > limit:
@@ -186,6 +187,9 @@ class Stack:
         try:
             if message is not None:
                 rsv = bool(message.rsv1) << 2 | bool(message.rsv2) << 1 | bool(message.rsv3)
+                if rsv & ~self.rsv:
+                    raise ExtensionError("a message has a reserved bit that no extension uses")
+                check_opcode(message)
                 sent = protocol.send_processed(message.opcode, rsv, bytes(message.data))
         except Exception as failure:  # the masking key, or what is no message
             error = failure
@@ -234,3 +238,9 @@ class Stack:
         self.incoming = 0
         self._extensions.close()
         self._wake(float("inf"))
+
+
+def check_opcode(message: Message) -> None:
+    """Refuse what an extension has made that is no message."""
+    if message.opcode not in (Opcode.TEXT, Opcode.BINARY):
+        raise ExtensionError(f"the opcode of a message is 1 or 2, not {message.opcode!r}")
