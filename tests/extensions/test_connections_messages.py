@@ -107,6 +107,39 @@ async def test_a_bit_on_a_continuation_is_refused(side):
         assert (await peer.closed())[0] == 1002
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rsv1": True}, "a message has a reserved bit that no extension uses"),
+        ({"opcode": 9}, "the opcode of a message is 1 or 2, not 9"),
+        ({"opcode": None}, "the opcode of a message is 1 or 2, not None"),
+    ],
+)
+async def test_what_a_session_makes_must_be_a_message(side, changes, words):
+    def spoil(message):
+        for name, value in changes.items():
+            setattr(message, name, value)
+        return message
+
+    extension = Plugin("x", rsv2=True, process_outgoing_message=spoil)
+    async with against(side, extension) as (peer, ws):
+        with pytest.raises(wsfast.ConnectionClosedError):
+            await ws.send("a")
+        assert await peer.closed() == (1010, words)
+
+
+async def test_an_incoming_message_stays_one(side):
+    def spoil(message):
+        message.opcode = 8
+        return message
+
+    async with against(side, Plugin("x", process_incoming_message=spoil)) as (peer, ws):
+        peer.send(TEXT, b"a")
+        assert await peer.closed() == (1010, "the opcode of a message is 1 or 2, not 8")
+        with pytest.raises(wsfast.ConnectionClosedError):
+            await ws.recv()
+
+
 async def test_the_session_sees_the_bits_and_the_type(side):
     seen = []
 
