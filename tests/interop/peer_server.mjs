@@ -1,5 +1,6 @@
 // A server of Node's `ws` on a free loopback port, which is the one line that it prints. The path
-// picks what it does with a connection; the query says how.
+// picks what it does with a connection; the query says how. `deflate` in it has the options of
+// permessage-deflate, as JSON.
 
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
@@ -9,6 +10,23 @@ const observers = new Set();
 const behaviours = {
   '/echo': (ws) => {
     ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary }));
+  },
+
+  // Sends messages back in all the ways that there are.
+  '/vary': (ws) => {
+    let number = 0;
+    ws.on('message', (data, binary) => {
+      const third = Math.floor(data.length / 3);
+      const way = number++ % 8;
+      if (way === 1 || way === 2) {
+        ws.send(data.subarray(0, third), { binary, fin: false, compress: way === 1 });
+        ws.ping();
+        ws.send(data.subarray(third, 2 * third), { binary, fin: false });
+        ws.send(data.subarray(2 * third), { binary, fin: true });
+      } else {
+        ws.send(data, { binary, compress: way !== 0 });
+      }
+    });
   },
 
   // Sends a message back as `count` fragments, with a ping before each that continues it.
@@ -54,20 +72,18 @@ const server = createServer((request, response) => {
   response.end('not a WebSocket\n');
 });
 
-const wss = new WebSocketServer({
-  server,
+const options = {
+  noServer: true,
   maxPayload: 2 ** 24,
-  perMessageDeflate: false,
   handleProtocols: (protocols) => (protocols.has('second') ? 'second' : false),
   verifyClient: (info, callback) => {
     const { pathname, searchParams } = new URL(info.req.url, 'ws://localhost');
     if (pathname !== '/refuse') callback(true);
     else callback(false, Number(searchParams.get('status')), undefined, { 'X-Why': 'refused' });
   },
-});
+};
 
-wss.on('connection', (ws, request) => {
-  const { pathname, searchParams: query } = new URL(request.url, 'ws://localhost');
+function serve(ws, pathname, query, request) {
   ws.on('error', () => {});
   ws.on('close', (code, reason) => {
     if (!query.has('id')) return;
@@ -75,6 +91,13 @@ wss.on('connection', (ws, request) => {
     for (const observer of observers) observer.send(JSON.stringify(event));
   });
   behaviours[pathname](ws, query, request);
+}
+
+server.on('upgrade', (request, socket, head) => {
+  const { pathname, searchParams: query } = new URL(request.url, 'ws://localhost');
+  const perMessageDeflate = JSON.parse(query.get('deflate') ?? 'false');
+  const wss = new WebSocketServer({ ...options, perMessageDeflate });
+  wss.handleUpgrade(request, socket, head, (ws) => serve(ws, pathname, query, request));
 });
 
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));

@@ -6,9 +6,15 @@ import itertools
 import json
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
+import traffic
 import websockets.sync.client
+from traffic import SETTINGS, agreed
+
+import wsfast
 
 pytestmark = pytest.mark.interop
 
@@ -47,6 +53,51 @@ async def handler(ws):
             await ws.send(json.dumps(latency))
         elif command == "request":
             await ws.send(json.dumps([ws.subprotocol, dict(ws.request.headers.raw_items())]))
+"""
+
+# A server for each of the compressions that it is told, which prints their ports.
+COMPRESSING = """
+import asyncio, contextlib, json, socket, sys
+
+import wsfast
+from traffic import echo
+from wsfast.extensions import PerMessageDeflate
+
+
+async def main():
+    ports = []
+    async with contextlib.AsyncExitStack() as stack:
+        for options in json.loads(sys.argv[1]):
+            sock = socket.create_server(("127.0.0.1", 0))
+            ports.append(sock.getsockname()[1])
+            compression = PerMessageDeflate(**options)
+            await stack.enter_async_context(wsfast.serve(echo, sock=sock, compression=compression))
+        print(json.dumps(ports), flush=True)
+        await asyncio.Event().wait()
+
+
+asyncio.run(main())
+"""
+
+# Exchanges messages with an echo server, and tells which did not come back as it was. Four hundred
+# are on their way at once.
+EXCHANGE = """
+(url, count) => new Promise((resolve) => {
+  const sent = messages(count);
+  const ws = new WebSocket(url);
+  ws.binaryType = 'arraybuffer';
+  let next = 0, received = 0, wrong = null, extensions;
+  const fill = () => { while (next < count && next < received + 400) ws.send(sent[next++]); };
+  ws.onopen = () => { extensions = ws.extensions; fill(); };
+  ws.onmessage = ({ data }) => {
+    const content = typeof data === 'string' ? data : new Uint8Array(data);
+    if (wrong === null && !same(sent[received], content)) wrong = received;
+    received += 1;
+    if (received === count) ws.close(1000);
+    else fill();
+  };
+  ws.onclose = ({ code }) => resolve({ extensions, received, wrong, code });
+})
 """
 
 # Talks to a server and tells all that happened. `script` is run once the connection is open.
@@ -137,6 +188,10 @@ class Page:
 
     def talk(self, url, script, protocols=()):
         return self.evaluate(f"({TALK})({json.dumps(url)}, {json.dumps(protocols)}, {script})")
+
+    def exchange(self, url, count):
+        script = (Path(__file__).parent / "traffic.mjs").read_text().replace("export ", "")
+        return self.evaluate(f"(() => {{ {script}; return ({EXCHANGE}); }})()({url!r}, {count})")
 
     def exceptions(self):
         return [
@@ -343,6 +398,34 @@ def test_the_server_sees_what_a_browser_sends_with_its_request(new_page, demo, o
 def test_a_plain_request_for_a_websocket_is_answered_with_426(new_page, demo):
     page = new_page(f"http://{demo}/")
     assert page.evaluate("fetch('/echo').then((response) => response.status)") == 426
+
+
+def compressing(run_peer, options):
+    """Start a server for each of these options of permessage-deflate; gives their ports."""
+    command = [sys.executable, "-c", COMPRESSING, json.dumps(options)]
+    paths = [str(Path(traffic.__file__).parent), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment["WSFAST_PURE"] = "1" if wsfast.BACKEND == "pure" else ""
+    return run_peer(command, env=environment)
+
+
+def test_a_page_exchanges_ten_thousand_compressed_messages(new_page, demo, run_peer):
+    page = new_page(f"http://{demo}/")
+    with compressing(run_peer, [{}]) as peer:
+        [port] = json.loads(peer.wait_for(r"^\[.*\]$")[0])
+        result = page.exchange(f"ws://127.0.0.1:{port}", 10_000)
+    assert agreed(result.pop("extensions")) == agreed("permessage-deflate")
+    assert result == {"received": 10_000, "wrong": None, "code": 1000}
+
+
+def test_a_page_takes_the_parameters_of_the_server(new_page, demo, run_peer):
+    page = new_page(f"http://{demo}/")
+    with compressing(run_peer, [setting.options for setting in SETTINGS]) as peer:
+        ports = json.loads(peer.wait_for(r"^\[.*\]$")[0])
+        for port, setting in zip(ports, SETTINGS, strict=True):
+            result = page.exchange(f"ws://127.0.0.1:{port}", 100)
+            assert agreed(result.pop("extensions")) == setting.agreed
+            assert result == {"received": 100, "wrong": None, "code": 1000}, setting
 
 
 def log_of(panel):
