@@ -67,6 +67,9 @@ SETTINGS = [
     )
 ]
 
+# For peers whose compressors take a window of 9 bits where 8 is agreed on, as those of wsfast do.
+WINDOW_8 = [Setting(False, False, 8, 8), Setting(True, True, 8, 8)]
+
 
 def messages(count, seed=1):
     """Return so many: text and bytes, empty to large, compressible and not, some that repeat.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import traffic
 import websockets.sync.client
-from traffic import SETTINGS, agreed
+from traffic import SETTINGS, WINDOW_8, agreed
 
 import wsfast
 
@@ -414,15 +414,16 @@ def test_a_page_exchanges_ten_thousand_compressed_messages(new_page, demo, run_p
     with compressing(run_peer, [{}]) as peer:
         [port] = json.loads(peer.wait_for(r"^\[.*\]$")[0])
         result = page.exchange(f"ws://127.0.0.1:{port}", 10_000)
-    assert agreed(result.pop("extensions")) == agreed("permessage-deflate")
+    assert result.pop("extensions") == "permessage-deflate; client_max_window_bits=12"
     assert result == {"received": 10_000, "wrong": None, "code": 1000}
 
 
 def test_a_page_takes_the_parameters_of_the_server(new_page, demo, run_peer):
     page = new_page(f"http://{demo}/")
-    with compressing(run_peer, [setting.options for setting in SETTINGS]) as peer:
+    settings = [*SETTINGS, *WINDOW_8]
+    with compressing(run_peer, [setting.options for setting in settings]) as peer:
         ports = json.loads(peer.wait_for(r"^\[.*\]$")[0])
-        for port, setting in zip(ports, SETTINGS, strict=True):
+        for port, setting in zip(ports, settings, strict=True):
             result = page.exchange(f"ws://127.0.0.1:{port}", 100)
             assert agreed(result.pop("extensions")) == setting.agreed
             assert result == {"received": 100, "wrong": None, "code": 1000}, setting

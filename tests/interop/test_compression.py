@@ -17,7 +17,7 @@ import picows.websockets.asyncio.server
 import pytest
 import websockets.asyncio.client
 import websockets.asyncio.server
-from traffic import SETTINGS, Setting, agreed, cut, echo, exchange, messages
+from traffic import SETTINGS, WINDOW_8, Setting, agreed, cut, echo, exchange, messages
 from websockets.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     ServerPerMessageDeflateFactory,
@@ -33,11 +33,12 @@ NAME = "Sec-WebSocket-Extensions"
 
 needs_node = pytest.mark.interop
 
-# The server states the parameters, or the client asks for them. A window of 8 bits is for Node
-# alone, whose compressors take one of 9 for it, as those of wsfast do.
-WINDOW_8 = [Setting(False, False, 8, 8), Setting(True, True, 8, 8)]
+# The server states the parameters, or the client asks for them.
 MATRIX = [(who, setting) for who in ("server", "client") for setting in SETTINGS]
 NODE_MATRIX = MATRIX + [(who, setting) for who in ("server", "client") for setting in WINDOW_8]
+# websockets can inflate a window of 8 bits, but not compress to it.
+SERVER_MATRIX = [*MATRIX, ("server", Setting(False, False, 12, 8))]
+CLIENT_MATRIX = [*MATRIX, ("client", Setting(False, False, 8, 12))]
 
 NO_TAKEOVER = {"server_no_context_takeover": True, "client_no_context_takeover": True}
 # What most use, and what those use who have many connections.
@@ -55,14 +56,13 @@ def identify(value):
     return "-".join(str(int(part)) for part in value) if isinstance(value, Setting) else value
 
 
-def asking(setting):
-    """An extension that states the parameters on a server, and requires them on a client."""
-    return PerMessageDeflate(**setting.options)
-
-
-def taking(setting):
-    """An extension that takes what it gets."""
-    return PerMessageDeflate(max_window_bits=15, threshold=setting.threshold)
+def compression_of(side, who, setting):
+    """The extension of wsfast on this side: it asks for the parameters, or takes what it gets."""
+    if side == who:
+        return PerMessageDeflate(**setting.options)
+    # A server asks clients for a smaller window where it may.
+    more = {"request_max_window_bits": 15} if side == "server" else {}
+    return PerMessageDeflate(max_window_bits=15, threshold=setting.threshold, **more)
 
 
 # --- Node's ws --------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ async def test_ten_thousand_messages_come_back_from_a_ws_server(ws_server, compr
 @pytest.mark.parametrize(("who", "setting"), NODE_MATRIX, ids=identify)
 async def test_a_ws_server_and_wsfast_agree_on_parameters(ws_server, who, setting):
     deflate = ws_options(setting) if who == "server" else {}
-    compression = asking(setting) if who == "client" else taking(setting)
+    compression = compression_of("client", who, setting)
     async with (
         asyncio.timeout(TIMEOUT),
         wsfast.connect(ws_url(ws_server, **deflate), compression=compression) as ws,
@@ -138,7 +138,7 @@ async def test_a_ws_client_and_wsfast_agree_on_parameters(node, serving):
     async with asyncio.timeout(TIMEOUT), contextlib.AsyncExitStack() as stack:
         jobs = []
         for who, setting in NODE_MATRIX:
-            compression = asking(setting) if who == "server" else taking(setting)
+            compression = compression_of("server", who, setting)
             url = await stack.enter_async_context(serving(echo, compression=compression))
             deflate = {"threshold": 0} | (ws_options(setting) if who == "client" else {})
             jobs.append({"url": url, "deflate": deflate, "count": FEW})
@@ -185,10 +185,10 @@ async def test_ten_thousand_messages_come_back_from_a_websockets_server(compress
         await exchange(ws, messages(MANY))
 
 
-@pytest.mark.parametrize(("who", "setting"), MATRIX, ids=identify)
+@pytest.mark.parametrize(("who", "setting"), SERVER_MATRIX, ids=identify)
 async def test_a_websockets_server_and_wsfast_agree_on_parameters(who, setting):
     factory = ServerPerMessageDeflateFactory(**(setting.agreed if who == "server" else {}))
-    compression = asking(setting) if who == "client" else taking(setting)
+    compression = compression_of("client", who, setting)
     async with (
         asyncio.timeout(TIMEOUT),
         serve_by(websockets, compression=None, extensions=[factory]) as url,
@@ -209,10 +209,10 @@ async def test_ten_thousand_messages_come_back_to_a_websockets_client(serving, c
         await exchange(ws, messages(MANY), send_by_websockets)
 
 
-@pytest.mark.parametrize(("who", "setting"), MATRIX, ids=identify)
+@pytest.mark.parametrize(("who", "setting"), CLIENT_MATRIX, ids=identify)
 async def test_a_websockets_client_and_wsfast_agree_on_parameters(serving, who, setting):
     options = setting.agreed if who == "client" else {"client_max_window_bits": True}
-    compression = asking(setting) if who == "server" else taking(setting)
+    compression = compression_of("server", who, setting)
     async with (
         asyncio.timeout(TIMEOUT),
         serving(echo, compression=compression) as url,
