@@ -78,7 +78,7 @@ interop: $(BUILT) $(VENV)/.test ## install Node's ws, Chromium and nginx, and te
 	@sh tools/install_interop.sh
 	@$(call each,python -m pytest tests/interop)
 
-compliance: $(BUILT) ## run the Autobahn test suite (needs a CPython 2.7)
+compliance: $(BUILT) ## run the Autobahn test suite (half an hour; needs a CPython 2.7)
 	@$(BIN)/python compliance/run.py $(ARGS)
 
 wheels: ## build, check and test the wheels and the sdist into dist/

@@ -11,6 +11,7 @@ OPTIONS = {
     "max_size": 2**24,
     "max_write_buffer": 2**25,
     "ping_interval": None,
+    "compression": "deflate",
 }
 
 
