@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from wsfast.extensions.deflate import DeflateParameters
-from wsfast.extensions.stack import agreement
+from wsfast.extensions.stack import agreed
 
 # "Hello" as a message that refers to nothing before it (RFC 7692 section 7.2.3.1).
 HELLO = bytes.fromhex("f2 48 cd c9 c9 07 00")
@@ -80,6 +80,6 @@ def raw_deflate(data, *, module=zlib, level=6, bits=15, dictionary=None, final=F
 def let_compress(backend, connection, **parameters):
     """Let a Protocol or a Connection of a backend use permessage-deflate."""
     deflate = backend.deflate.Deflate(make_parameters(**parameters))
-    agreed = agreement(("permessage-deflate",), "permessage-deflate")
-    connection.use_deflate(agreed, deflate)
+    what = agreed(("permessage-deflate",), "permessage-deflate")
+    connection.use_deflate(what, deflate)
     return connection

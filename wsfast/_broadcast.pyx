@@ -71,9 +71,10 @@ def send_to_all(tuple connections, bytes frame, uint64_t size, bint wait, compre
         if deflate is not None:
             if deflate.parameters is not parameters:
                 parameters = deflate.parameters
-                if parameters not in frames:
-                    frames[parameters] = compressed(parameters)
-                latest = frames[parameters]
+                sending = parameters.sending
+                if sending not in frames:
+                    frames[sending] = compressed(parameters)
+                latest = frames[sending]
             chosen = latest
             if chosen is not frame:
                 # The peer will look back on what our compressor has not seen.

@@ -52,7 +52,7 @@ cdef extern from "Python.h":
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
-# Why reading is stopped. Another reason is in _protocol.pxd.
+# Why reading is stopped. There are others in _protocol.pxd, outbox.py and extensions/stack.py.
 cdef enum:
     BY_USER = 1
     QUEUE_FULL = 2
@@ -65,6 +65,10 @@ cdef enum:
     TURN_BYTES = 1048576
 
 cdef Py_ssize_t LARGE = offload.LARGE
+
+# Reading stops while more than this waits in front of the driver: a few large messages may.
+cdef enum:
+    SENDS_LIMIT = 1048576
 
 # Sends that follow each other within this time, in seconds, leave together.
 cdef double CORK_WINDOW = 100e-6
@@ -649,6 +653,17 @@ cdef class Connection(Protocol):
             if self.max_write_buffer >= 0 and waiting > self.max_write_buffer:
                 self.abort_with(WriteBufferFull(waiting, self.max_write_buffer))
         return 0
+
+    def sends_waiting(self, int reason, size_t size):
+        cdef size_t limit = max(self.write_limit, SENDS_LIMIT)
+        if self.discarding or self.ready_state == CLOSED:
+            return
+        if size > limit:
+            self.stop(reason)
+        elif size <= limit // 4:
+            self.go_on(reason)
+        if self.max_write_buffer >= 0 and size > <size_t> self.max_write_buffer:
+            self.abort_with(WriteBufferFull(size, self.max_write_buffer))
 
     def abort(self, error=None):
         self.abort_with(error)

@@ -22,7 +22,7 @@ cdef uint64_t UNLIMITED = 0x7FFFFFFFFFFFFFFE
 # A compressor that was not used for as many seconds is freed.
 cdef double IDLE_TIME = 30
 
-# Compressors between two messages that refer to nothing, by their parameters.
+# Compressors between two messages that refer to nothing, by what they were made with.
 cdef dict IDLE = {}
 cdef enum:
     MAX_IDLE = 8
@@ -146,11 +146,12 @@ cdef object feed(object compressor, object data, object chunk_size):
 
 
 cdef list idle_compressors(object parameters):
-    idle = IDLE.get(parameters)
+    sending = parameters.sending
+    idle = IDLE.get(sending)
     if idle is None:
         if len(IDLE) >= MAX_PARAMETERS:
             IDLE.clear()
-        idle = IDLE[parameters] = []
+        idle = IDLE[sending] = []
     return idle
 
 

@@ -393,9 +393,12 @@ cdef class FrameReader:
         return 0
 
     cdef inline uint64_t max_payload(self) noexcept:
-        """What the frames of a message may have: deflate makes a bit more of what is random."""
-        if self.encoded and self.deflate is not None:
-            return self.max_size + (self.max_size >> 3) + 64
+        """What the frames of a message may have.
+
+        Extensions make a bit more of some messages, and deflate also of each fragment.
+        """
+        if self.encoded:
+            return self.max_size + (self.max_size >> 3) + 64 + 16 * self.message_fragments
         return self.max_size
 
     cdef int refuse_size(self) except -1:

@@ -65,7 +65,7 @@ cdef class Protocol:
     cdef int end(self) except -1
     cdef int fail_with(self, object error) except -1
     cdef int send_message(self, object data, object binary, bint fin, bint compress) except -1
-    cdef int send_compressed(self, int opcode, bytes compressed, bint fin) except -1
+    cdef int send_compressed(self, int opcode, bytes compressed, size_t size, bint fin) except -1
     cdef int send_data(
         self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1

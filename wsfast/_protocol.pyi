@@ -6,7 +6,7 @@ from typing import Any
 from typing_extensions import Buffer
 
 from ._deflate import Deflate
-from .extensions.stack import Agreement, Stack
+from .extensions.stack import Agreed, Stack
 from .frames import Close, State
 from .options import Options
 
@@ -35,7 +35,7 @@ class Protocol:
     wire_bytes_received: int
     wire_bytes_sent: int
     fragments: bool
-    negotiated: Agreement | Stack | None
+    negotiated: Agreed | Stack | None
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Protocol:
     def on_processed(self) -> None:
         """Extensions have processed an incoming message that took them some time."""
 
-    def use_deflate(self, agreed: Agreement, deflate: Deflate) -> None:
+    def use_deflate(self, agreed: Agreed, deflate: Deflate) -> None:
         """Use permessage-deflate, alone. `wsfast.extensions.stack.attach` calls this.
 
         Args:
@@ -162,6 +162,14 @@ class Protocol:
 
     def send_processed(self, opcode: int, rsv: int, data: bytes) -> bool:
         """Send a message as extensions have made it. False if nothing can be sent any more."""
+
+    def sends_waiting(self, reason: int, size: int) -> None:
+        """Messages wait to be compressed, or to be processed by extensions.
+
+        Args:
+            reason: for not reading while that is too much; a bit.
+            size: of these messages, in bytes.
+        """
 
     def finish_close(self, close: Close) -> None:
         """Send the close frame that waited for the extensions."""

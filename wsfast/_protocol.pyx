@@ -21,7 +21,6 @@ from ._deflate cimport Deflate
 from ._frame cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, write_header
 from ._parser cimport FrameReader
 
-from . import _deflate
 from ._mask import valid_utf8
 from .exceptions import ConcurrencyError, connection_closed
 from .frames import Close, State, check_close, is_close_code
@@ -376,16 +375,18 @@ cdef class Protocol:
             return self.send_data(wire_opcode, 0, payload, size, fin, owner)
         if owner is None:
             owner = PyMemoryView_FromMemory(<char*> payload, size, PyBUF_READ)
-        return self.send_compressed(wire_opcode, deflate.deflate(owner, fin), fin)
+        compressed = deflate.deflate(owner, fin)
+        size = PyBytes_GET_SIZE(compressed) - (4 if fin else 0)  # without the tail
+        return self.send_compressed(wire_opcode, compressed, size, fin)
 
-    cdef int send_compressed(self, int opcode, bytes compressed, bint fin) except -1:
-        """Send what was compressed; of the last fragment without the tail."""
+    cdef int send_compressed(self, int opcode, bytes compressed, size_t size, bint fin) except -1:
+        """Send what was compressed, as much as size says."""
         try:
             self.send_data(
                 opcode,
                 0 if opcode == CONT else RSV1,
                 <const uint8_t*> PyBytes_AS_STRING(compressed),
-                PyBytes_GET_SIZE(compressed) - (4 if fin else 0),
+                size,
                 fin,
                 None,
             )
@@ -400,7 +401,7 @@ cdef class Protocol:
             raise self.closed_error()
         self.messages_sent += 1
         self.bytes_sent += size
-        self.send_compressed(opcode, compressed + _deflate.TAIL, True)
+        self.send_compressed(opcode, compressed, PyBytes_GET_SIZE(compressed), True)
 
     @property
     def deflate(self):
@@ -420,6 +421,9 @@ cdef class Protocol:
             data,
         )
         return True
+
+    def sends_waiting(self, int reason, size_t size):
+        pass
 
     def finish_close(self, close):
         """Send the close frame that waited for the extensions."""

@@ -287,6 +287,7 @@ class ServerHandshake:
             return
         else:
             try:
+                self._check_extensions(response)
                 answer = response.serialize()
             except Exception as error:
                 self._fail_response(error)
@@ -306,6 +307,14 @@ class ServerHandshake:
         server.handshake_ended(self)
         if self._rest:
             websocket.receive_soon(self._rest)
+
+    def _check_extensions(self, response: Response) -> None:
+        """A hook may have left them out; it cannot have agreed to others."""
+        header = response.headers.get("Sec-WebSocket-Extensions")
+        if header is None:
+            self._drop_extensions()
+        elif self._extensions is None or header != self._extensions.header:
+            raise ValueError("process_response cannot change Sec-WebSocket-Extensions")
 
     def _drop_extensions(self) -> None:
         """The handshake fails behind their negotiation."""

@@ -194,6 +194,16 @@ class WebSocket(EventSource, Connection):
         """The counters of this connection."""
         return Statistics(*(getattr(self, name) for name in Statistics._fields))
 
+    @property
+    def buffered_amount(self) -> int:
+        """How many bytes wait to be sent: compressed, processed by extensions, and written."""
+        waiting = super().buffered_amount
+        if self.outbox is not None:
+            waiting += self.outbox.size
+        if self.negotiated is not None:
+            waiting += self.negotiated.size
+        return waiting
+
     # Sending
 
     if TYPE_CHECKING:
@@ -422,6 +432,7 @@ class WebSocket(EventSource, Connection):
         if self.outbox is not None:
             check_close(code, reason)
             self.outbox.close(code, reason)
+            self.deadline = 0.0  # the time for it begins
         else:
             self.close_now(code, reason)
         return Completion(self.wait_closed)
@@ -495,7 +506,7 @@ class WebSocket(EventSource, Connection):
         self.deadline = 0.0
         if self.outbox is not None:
             self.outbox.stop()
-        if self.options.close_timeout is not None:
+        if self.options.close_timeout is not None and self._close_deadline is None:
             self._close_deadline = monotonic() + self.options.close_timeout
 
     def closed_error(self) -> Exception:
@@ -552,13 +563,14 @@ class WebSocket(EventSource, Connection):
     def _rest(self, now: float) -> float:
         """Free the compressor of a connection that sends nothing."""
         if self.deflate is None:
-            return float("inf")
+            return float("inf") if self.negotiated is None else self.negotiated.rest(now)
         # It may be in use by a thread.
         return self.deflate.rest(now) if self.outbox is None else now + 1
 
     def _check_ending(self, now: float) -> float:
-        """End a connection that the peer has closed if extensions do not answer."""
-        if not self.is_ending or self.options.close_timeout is None:
+        """End a connection whose end waits for too long: for extensions, or in the outbox."""
+        ending = self.is_ending or (self.outbox is not None and self.outbox.is_closing)
+        if not ending or self.options.close_timeout is None:
             self._close_deadline = None
             return float("inf")
         if self._close_deadline is None:
@@ -577,7 +589,7 @@ class WebSocket(EventSource, Connection):
         if not self.is_blocked:
             self._written_checked = None
             return now + timeout / 2
-        written = self.wire_bytes_sent - self.buffered_amount
+        written = self.wire_bytes_sent - super().buffered_amount
         if self._written_checked is None or self._written_checked[0] != written:
             self._written_checked = (written, now)
         elif now - self._written_checked[1] >= timeout:

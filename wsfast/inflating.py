@@ -66,7 +66,7 @@ class Inflater:
         self._ended = False
         self._zeros = self._streams = 0
         # The end of what the message inflated to so far, as much as its blocks can refer to.
-        self._recent = b""
+        self._recent = bytearray()
 
     def inflate(self, data: bytes, limit: int, fin: bool) -> bytes:
         """Inflate a message or a fragment; the last has its tail again.
@@ -161,8 +161,12 @@ class Inflater:
         self._ended = True
         self._zeros = 0
         self._remember(output)
-        dictionary = self._recent or self._parameters.peer_dictionary
+        window = 1 << self._parameters.peer_window_bits
+        dictionary = bytes(self._recent[-window:]) or self._parameters.peer_dictionary
         self._context = new_context(self._parameters, dictionary)
 
     def _remember(self, output: bytes) -> None:
-        self._recent = (self._recent + output)[-(1 << self._parameters.peer_window_bits) :]
+        window = 1 << self._parameters.peer_window_bits
+        self._recent += output
+        if len(self._recent) > 2 * window:  # not each time: fragments may be small
+            del self._recent[:-window]

@@ -28,6 +28,9 @@ __all__ = ["Outbox", "as_part", "read_parts"]
 
 READ_SIZE = 65536
 
+# Why reading is stopped: what came is answered faster than the answers are compressed.
+IN_OUTBOX = 32
+
 
 async def read_parts(file: Any) -> AsyncIterator[Any]:
     """The parts of a file-like object, whose ``read`` may block or be a coroutine function."""
@@ -49,6 +52,8 @@ class Job(Operation[None]):
     """What waits in the outbox for its turn. Awaiting it waits until it is done."""
 
     __slots__ = ("_awaited", "connection", "done", "error", "waiter")
+
+    size = 0  # of what it keeps, in bytes
 
     def __init__(self, connection: WebSocket) -> None:
         super().__init__()
@@ -107,6 +112,10 @@ class Whole(Job):
         self.compress = compress
         if self.binary is False and fin and not valid_utf8(self.data):
             raise ValueError("data sent as text must be valid UTF-8")
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return len(self.data)
 
     async def run(self) -> None:
         connection = self.connection
@@ -209,6 +218,8 @@ class Outbox:
 
     def __init__(self, connection: WebSocket) -> None:
         self.connection = connection
+        self.size = 0
+        """How many bytes wait for their turn."""
         self._jobs: deque[Job] = deque()
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
@@ -243,9 +254,20 @@ class Outbox:
         else:
             self._add(Closing(self.connection, code, reason))
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the last of the jobs is to close the connection."""
+        return bool(self._jobs) and isinstance(self._jobs[-1], Closing)
+
+    def _count(self, size: int) -> None:
+        self.size += size
+        self.connection.sends_waiting(IN_OUTBOX, self.size)
+
     def _add(self, job: Job) -> Any:
-        if any(isinstance(job, Closing) for job in self._jobs):
+        if self.is_closing:
             return Failed(self.connection, self.connection.closed_error)
+        if self._jobs:
+            self._count(job.size)
         self._jobs.append(job)
         if self._task is None:
             self._task = self.connection.loop.create_task(self._run())
@@ -273,6 +295,8 @@ class Outbox:
                 self._jobs.popleft().finish(error)
             else:
                 self._jobs.popleft().finish(None)
+            if self._jobs:
+                self._count(-self._jobs[0].size)
         self.connection.outbox = None
 
     def _end(self, task: asyncio.Task[None]) -> None:
@@ -285,6 +309,7 @@ class Outbox:
             self.connection.fail(SendFailed("cancelled while sending"))
         while self._jobs:
             self._jobs.popleft().finish(self.connection.closed_error())
+        self._count(-self.size)
 
 
 def as_part(data: Any) -> bytes:

@@ -73,10 +73,10 @@ def test_a_permessage_deflate_that_is_given_takes_the_place_of_compression():
     [
         (None, "gzip", ValueError, "compression must be \"deflate\", not 'gzip'"),
         (None, 1, TypeError, "compression must be a bool, None, "),
-        (None, PerMessageDeflate, TypeError, "compression must be a bool, None, "),
+        (None, PerMessageDeflate, TypeError, "compression must be PerMessageDeflate(), not the"),
         ("permessage-deflate", None, TypeError, "extensions must be a list, not 'permessage-"),
         (DEFLATE, None, TypeError, "extensions must be a list, not PerMessageDeflate"),
-        ([PerMessageDeflate], None, TypeError, "extensions must have PerMessageDeflate(), not"),
+        ([PerMessageDeflate], None, TypeError, "an extension is an object, as PerMessageDefl"),
         (["permessage-deflate"], None, TypeError, "the name of an extension must be a str"),
         ([other(), other()], None, TypeError, 'An extension with name "x-other" is already'),
     ],

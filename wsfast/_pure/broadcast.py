@@ -43,7 +43,9 @@ def send_to_all(
     wait: bool,
     compressed: Any = None,
 ) -> list[Any]:
-    frames: dict[DeflateParameters, bytes] = {}
+    frames: dict[tuple[Any, ...], bytes] = {}
+    parameters: DeflateParameters | None = None
+    latest = frame
     current: Round | None = None
     others = []
     for connection in connections:
@@ -63,9 +65,13 @@ def send_to_all(
         chosen = frame
         deflate = connection.deflate
         if deflate is not None:
-            if deflate.parameters not in frames:
-                frames[deflate.parameters] = compressed(deflate.parameters)
-            chosen = frames[deflate.parameters]
+            if deflate.parameters is not parameters:
+                parameters = deflate.parameters
+                sending = parameters.sending
+                if sending not in frames:
+                    frames[sending] = compressed(parameters)
+                latest = frames[sending]
+            chosen = latest
             if chosen is not frame:
                 # The peer will look back on what our compressor has not seen.
                 deflate.forget()

@@ -40,6 +40,9 @@ TURN_BYTES = 2**20
 CORK_WINDOW = 100e-6
 CORK_SIZE = 65536
 
+# Reading stops while more than this waits in front of the driver: a few large messages may.
+SENDS_LIMIT = 2**20
+
 UNLIMITED = 2**63 - 1
 
 # What send() takes by itself.
@@ -600,6 +603,19 @@ class Connection(Protocol):
                 self._stop(WRITES_BLOCKED)
             if options.max_write_buffer is not None and waiting > options.max_write_buffer:
                 self.abort(WriteBufferFull(waiting, options.max_write_buffer))
+
+    def sends_waiting(self, reason: int, size: int) -> None:
+        """Do not read while too much waits in front of the driver."""
+        if self._discarding or self.state is CLOSED:
+            return
+        options = self.options
+        limit = max(options.write_limit, SENDS_LIMIT)
+        if size > limit:
+            self._stop(reason)
+        elif size <= limit // 4:
+            self._go_on(reason)
+        if options.max_write_buffer is not None and size > options.max_write_buffer:
+            self.abort(WriteBufferFull(size, options.max_write_buffer))
 
     def abort(self, error: BaseException | None = None) -> None:
         """End the connection at once, without a close frame."""

@@ -24,8 +24,8 @@ UNLIMITED = 2**63 - 2
 # A compressor that was not used for as many seconds is freed.
 IDLE_TIME = 30
 
-# Compressors between two messages that refer to nothing, by their parameters.
-IDLE: dict[DeflateParameters, list[Any]] = {}
+# Compressors between two messages that refer to nothing, by what they were made with.
+IDLE: dict[tuple[Any, ...], list[Any]] = {}
 MAX_IDLE = 8
 MAX_PARAMETERS = 64
 
@@ -169,11 +169,12 @@ def feed(compressor: Any, data: Buffer, chunk_size: int | None) -> bytes:
 
 
 def idle_compressors(parameters: DeflateParameters) -> list[Any]:
-    idle = IDLE.get(parameters)
+    sending = parameters.sending
+    idle = IDLE.get(sending)
     if idle is None:
         if len(IDLE) >= MAX_PARAMETERS:
             IDLE.clear()
-        idle = IDLE[parameters] = []
+        idle = IDLE[sending] = []
     return idle
 
 

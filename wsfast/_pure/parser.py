@@ -320,9 +320,9 @@ class FrameReader:
             if length > self._max_frame_size:
                 raise PayloadTooBig(length, self._max_frame_size)
             max_payload = self._max_size
-            if self._encoded and self._deflate is not None:
-                # Deflate makes a bit more of what is random.
-                max_payload += (max_payload >> 3) + 64
+            if self._encoded:
+                # Extensions make a bit more of some messages, and deflate also of each fragment.
+                max_payload += (max_payload >> 3) + 64 + 16 * self._message_fragments
             if length > max_payload - self._message_size:
                 raise PayloadTooBig(
                     self._message_size + length,

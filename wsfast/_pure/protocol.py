@@ -359,6 +359,9 @@ class Protocol:
         self._send_data(opcode, rsv, data, True)
         return True
 
+    def sends_waiting(self, reason: int, size: int) -> None:
+        """So many bytes wait to be compressed, or to be processed by extensions."""
+
     def finish_close(self, close: Close) -> None:
         """Send the close frame that waited for the extensions."""
         if self.close_sent is None and self.state is not CLOSED:

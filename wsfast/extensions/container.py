@@ -68,6 +68,10 @@ class Extensions:
             InvalidState: the negotiation is over.
         """
         self._check_negotiating()
+        if isinstance(extension, type):
+            raise TypeError(
+                f"an extension is an object, as {extension.__name__}() makes one, not the class"
+            )
         name = getattr(extension, "name", None)
         if not isinstance(name, str):
             raise TypeError(f"the name of an extension must be a str, not {name!r}")
@@ -80,6 +84,9 @@ class Extensions:
             value = getattr(extension, bit, None)
             if not isinstance(value, bool):
                 raise TypeError(f'extension "{name}": {bit} must be a bool, not {value!r}')
+        for method in ("create_client_session", "create_server_session"):
+            if not callable(getattr(extension, method, None)):
+                raise TypeError(f'extension "{name}" has no method {method}()')
         if name in self._registered:
             raise TypeError(f'An extension with name "{name}" is already registered')
         self._registered[name] = extension

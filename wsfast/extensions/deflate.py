@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -73,6 +75,11 @@ class DeflateParameters(NamedTuple):
     peer_dictionary: bytes | None
     inflate_chunk_size: int | None
     concurrency_limit: int
+
+    @property
+    def sending(self) -> tuple[Any, ...]:
+        """As much of them as what is sent depends on."""
+        return self[:9]
 
 
 Answer = tuple[dict[str, Any], DeflateParameters]
@@ -277,14 +284,25 @@ class PerMessageDeflate:
             TypeError, ValueError: as the class itself.
         """
         merged: Any = {**self._options, **options}
+        if isinstance(merged.get("deflate_options"), Mapping) and "deflate_options" not in options:
+            # What is given now counts, also if it was spelled otherwise.
+            earlier = merged["deflate_options"].items()
+            merged["deflate_options"] = {k: v for k, v in earlier if k not in options}
+        now = options.get("deflate_options")
+        for name in now if isinstance(now, Mapping) else ():
+            if name not in options:
+                merged.pop(name, None)
         return type(self)(**merged)
 
-    def limited(self, max_size: int | None) -> PerMessageDeflate:
-        """A copy for connections with this limit, which counts unless there is a lower one."""
-        limit = sys.maxsize if max_size is None else max_size
-        if self._options.get("max_size") is not None:
-            limit = min(limit, self._settings.max_size)
-        return self if limit == self._settings.max_size else self.configure(max_size=limit)
+    def within(self, max_size: int | None) -> PerMessageDeflate:
+        """The same for connections with this limit, which counts instead of its own."""
+        if max_size == self._settings.max_size:
+            return self
+        extension = copy.copy(self)
+        extension._settings = replace(
+            self._settings, max_size=sys.maxsize if max_size is None else max_size
+        )
+        return extension
 
     def create_client_session(self) -> DeflateClientSession:
         """Begin the handshake of a client."""

@@ -226,7 +226,7 @@ def read_mapping(given: dict[str, Any], name: str, names: frozenset[str]) -> dic
     for key, value in values.items():
         check_value(f"{name}[{key!r}]", key, value)
     if "dictionary" in values:
-        values["dictionary"] = bytes(values["dictionary"])
+        values["dictionary"] = bytes(values["dictionary"]) or None
     return values
 
 

@@ -47,6 +47,8 @@ def select_extensions(
         deflate = [default_deflate()]
     elif compression is None or compression is False:
         deflate = []
+    elif compression is PerMessageDeflate:
+        raise TypeError("compression must be PerMessageDeflate(), not the class")
     elif isinstance(compression, str):
         raise ValueError(f'compression must be "deflate", not {compression!r}')
     else:
@@ -60,12 +62,10 @@ def select_extensions(
     given: list[Any] = list(extensions)
     if not any(getattr(extension, "name", None) == PerMessageDeflate.name for extension in given):
         given += deflate
-    if any(extension is PerMessageDeflate for extension in given):
-        raise TypeError("extensions must have PerMessageDeflate(), not the class")
     Extensions(given)
     return tuple(
         # Beside others it works on its own, and has to know.
-        extension.limited(max_size) if isinstance(extension, PerMessageDeflate) else extension
+        extension.within(max_size) if isinstance(extension, PerMessageDeflate) else extension
         for extension in given
     )
 

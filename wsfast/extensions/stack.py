@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from ..frames import Close
     from .container import Extensions
 
-__all__ = ["Agreement", "Stack", "attach"]
+__all__ = ["Agreed", "Stack", "attach"]
 
-# As many messages may be on their way in; then reading stops.
-MAX_INCOMING = 64
+# As many messages may be on their way in, if the queue takes more; then reading stops.
+MAX_INCOMING = 16
 
 
-class Agreement(NamedTuple):
+class Agreed(NamedTuple):
     """What both sides agreed on.
 
     Args:
@@ -38,8 +38,17 @@ class Agreement(NamedTuple):
     names: tuple[str, ...]
     header: str | None
 
+    @property
+    def size(self) -> int:
+        """How many bytes wait for extensions: none."""
+        return 0
 
-agreement = lru_cache(maxsize=256)(Agreement)
+    def rest(self, now: float) -> float:
+        """There is nothing to free."""
+        return float("inf")
+
+
+agreed = lru_cache(maxsize=256)(Agreed)
 
 
 def attach(protocol: Any, extensions: Extensions) -> None:
@@ -52,9 +61,13 @@ def attach(protocol: Any, extensions: Extensions) -> None:
     deflate = getattr(sessions[0], "deflate", None) if len(sessions) == 1 else None
     if isinstance(deflate, Deflate):
         # The container is not needed any more: most connections agree on the same.
-        protocol.use_deflate(agreement(extensions.names, extensions.header), deflate)
+        protocol.use_deflate(agreed(extensions.names, extensions.header), deflate)
     elif sessions:
         protocol.use_stack(Stack(protocol, extensions))
+
+
+# Why reading is stopped: what came is answered faster than extensions process the answers.
+IN_EXTENSIONS = 64
 
 
 class Uncompressed(Message):
@@ -76,15 +89,18 @@ class Stack:
         "_extensions",
         "_failed",
         "_fragments",
+        "_max_incoming",
         "_protocol",
         "_receiving",
         "_sent",
+        "_sizes",
         "_stopped",
         "_waiters",
         "closing",
         "incoming",
         "outgoing",
         "ready",
+        "size",
     )
 
     def __init__(self, protocol: Any, extensions: Extensions) -> None:
@@ -93,6 +109,10 @@ class Stack:
         self._receiving = False
         self._failed = False
         self._fragments: list[bytes] = []
+        self._max_incoming = min(protocol.options.max_queue or MAX_INCOMING, MAX_INCOMING)
+        # The sizes of the messages on their way out, and their sum.
+        self._sizes: deque[int] = deque()
+        self.size = 0
         # How many messages have gone out, whether no others will, and who waits for which of them.
         self._sent = 0
         self._stopped = False
@@ -131,7 +151,7 @@ class Stack:
             self._extensions.process_incoming_message(message, self._processed_incoming)
         finally:
             self._receiving = False
-        return self.incoming < MAX_INCOMING
+        return self.incoming < self._max_incoming
 
     def _processed_incoming(self, error: BaseException | None, message: Message | None) -> None:
         if self._failed:
@@ -155,7 +175,7 @@ class Stack:
         if isinstance(message, BaseException):
             raise message
         check_opcode(message)
-        data = bytes(message.data)
+        data = memoryview(message.data).tobytes()
         limit = self._protocol.options.max_size
         if limit is not None and len(data) > limit:
             raise PayloadTooBig(len(data), limit, "Message")
@@ -177,11 +197,17 @@ class Stack:
             data = b"".join(self._fragments)
             self._fragments.clear()
         self.outgoing += 1
+        self._sizes.append(len(data))
+        self.size += len(data)
         message = (Message if compress else Uncompressed)(False, False, False, opcode, data)
         self._extensions.process_outgoing_message(message, self._processed_outgoing)
+        if self.outgoing:
+            self._tell_size()
 
     def _processed_outgoing(self, error: BaseException | None, message: Message | None) -> None:
         self.outgoing -= 1
+        self.size -= self._sizes.popleft()
+        self._tell_size()
         protocol = self._protocol
         sent = False
         try:
@@ -190,7 +216,9 @@ class Stack:
                 if rsv & ~self.rsv:
                     raise ExtensionError("a message has a reserved bit that no extension uses")
                 check_opcode(message)
-                sent = protocol.send_processed(message.opcode, rsv, bytes(message.data))
+                sent = protocol.send_processed(
+                    message.opcode, rsv, memoryview(message.data).tobytes()
+                )
         except Exception as failure:  # the masking key, or what is no message
             error = failure
         if sent:
@@ -203,6 +231,19 @@ class Stack:
             protocol.fail(error)
         if not self.outgoing and self.closing is not None:
             protocol.finish_close(self.closing)
+
+    def _tell_size(self) -> None:
+        # The first is not waiting for others.
+        waiting = self.size - self._sizes[0] if self._sizes else 0
+        self._protocol.sends_waiting(IN_EXTENSIONS, waiting)
+
+    def rest(self, now: float) -> float:
+        """Free compressors as `Deflate.rest`; returns when to call again."""
+        contexts = [getattr(session, "deflate", None) for session in self._extensions.sessions]
+        return min(
+            (deflate.rest(now) for deflate in contexts if isinstance(deflate, Deflate)),
+            default=float("inf"),
+        )
 
     def sent(self) -> Any:
         """What a send returns: the awaitable that waits until its message has gone out."""

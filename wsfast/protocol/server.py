@@ -113,17 +113,24 @@ class ServerProtocol(EventProtocol):
 
         Raises:
             InvalidState: there is no request, or it was answered.
+            ValueError: it has other extensions than `accept` agreed on; none is fine.
         """
         if self.state is not State.CONNECTING or self._head_reader is not None or self._eof_sent:
             raise InvalidState("there is no request to answer")
-        self.response = response
         if response.status_code != 101:
+            self.response = response
             self._drop_extensions()
             self.write(handshake.closing_response(response).serialize())
             self.write_eof()
             if self.handshake_error is None:
                 self.handshake_error = InvalidHandshake(f"rejected with {response.status_code}")
             return
+        header = response.headers.get("Sec-WebSocket-Extensions")
+        if header is None:
+            self._drop_extensions()
+        elif self._extensions is None or header != self._extensions.header:
+            raise ValueError("the extensions are not those of accept()")
+        self.response = response
         self.write(response.serialize())
         if self._extensions is not None:
             attach(self, self._extensions)
