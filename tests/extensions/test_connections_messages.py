@@ -230,6 +230,23 @@ async def test_compress_false_holds_beside_other_extensions(side):
         assert (await peer.frame()).opcode == TEXT | RSV[4]
 
 
+async def test_compress_false_holds_behind_a_session_that_makes_messages_anew(side):
+    class Anew:
+        def __init__(self, message):
+            self.rsv1 = self.rsv2 = self.rsv3 = False
+            self.opcode = message.opcode
+            self.data = message.data
+
+    extension = Plugin("x", process_outgoing_message=Anew)
+    async with against(side, extension, PerMessageDeflate(), offer="x, permessage-deflate") as (
+        peer,
+        ws,
+    ):
+        for compress in (True, False, True):
+            await ws.send("Hello", compress=compress)
+            assert (await peer.frame()).opcode == (TEXT | RSV[4] if compress else TEXT)
+
+
 @pytest.mark.parametrize("size", [2**20 + 1, 3 * 2**20])
 @pytest.mark.parametrize("limit", [4 * 2**20, None])
 async def test_the_limit_of_the_connection_holds_beside_other_extensions(size, limit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import sys
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -125,15 +126,18 @@ class DeflateSession:
     Attributes:
         parameters: what was agreed; a client's has them from `activate` on.
         deflate: the contexts, which a connection drives itself where this is the only extension.
+        wanted: for each of the next messages that go out, whether it is to be compressed. A
+            connection fills it, where messages go through other extensions before they come here.
     """
 
-    __slots__ = ("_max_size", "deflate", "parameters")
+    __slots__ = ("_max_size", "deflate", "parameters", "wanted")
 
     parameters: DeflateParameters
     deflate: Deflate
 
     def __init__(self, settings: Settings) -> None:
         self._max_size = settings.max_size
+        self.wanted: deque[bool] = deque()
 
     def _start(self, parameters: DeflateParameters) -> None:
         self.parameters = parameters
@@ -151,12 +155,9 @@ class DeflateSession:
         return message
 
     def process_outgoing_message(self, message: M) -> M:
-        """Compress a message that is not too small for it, and mark it.
-
-        One that must not be compressed has an attribute ``compress`` that is False.
-        """
-        compress = getattr(message, "compress", True)
-        if compress and len(message.data) >= self.parameters.threshold:
+        """Compress a message that is not too small for it, and mark it."""
+        wanted = self.wanted.popleft() if self.wanted else True
+        if wanted and len(message.data) >= self.parameters.threshold:
             message.data = self.deflate.compress(message.data)
             message.rsv1 = True
         return message

@@ -70,13 +70,6 @@ def attach(protocol: Any, extensions: Extensions) -> None:
 IN_EXTENSIONS = 64
 
 
-class Uncompressed(Message):
-    """A message that was sent with ``compress=False``."""
-
-    __slots__ = ()
-    compress = False
-
-
 class Stack:
     """The extensions of a connection, and what they are busy with.
 
@@ -86,6 +79,7 @@ class Stack:
     """
 
     __slots__ = (
+        "_deflating",
         "_extensions",
         "_failed",
         "_fragments",
@@ -106,6 +100,11 @@ class Stack:
     def __init__(self, protocol: Any, extensions: Extensions) -> None:
         self._protocol = protocol
         self._extensions = extensions
+        self._deflating: list[Any] = [
+            session
+            for session in extensions.sessions
+            if isinstance(getattr(session, "deflate", None), Deflate)
+        ]
         self._receiving = False
         self._failed = False
         self._fragments: list[bytes] = []
@@ -199,7 +198,9 @@ class Stack:
         self.outgoing += 1
         self._sizes.append(len(data))
         self.size += len(data)
-        message = (Message if compress else Uncompressed)(False, False, False, opcode, data)
+        for session in self._deflating:
+            session.wanted.append(compress)
+        message = Message(False, False, False, opcode, data)
         self._extensions.process_outgoing_message(message, self._processed_outgoing)
         if self.outgoing:
             self._tell_size()
@@ -239,11 +240,7 @@ class Stack:
 
     def rest(self, now: float) -> float:
         """Free compressors as `Deflate.rest`; returns when to call again."""
-        contexts = [getattr(session, "deflate", None) for session in self._extensions.sessions]
-        return min(
-            (deflate.rest(now) for deflate in contexts if isinstance(deflate, Deflate)),
-            default=float("inf"),
-        )
+        return min((session.deflate.rest(now) for session in self._deflating), default=float("inf"))
 
     def sent(self) -> Any:
         """What a send returns: the awaitable that waits until its message has gone out."""
