@@ -325,6 +325,16 @@ async def test_each_set_of_parameters_is_compressed_once():
         assert len(compressors) == 1
 
 
+async def test_what_clients_send_makes_no_difference_to_what_they_get():
+    module, compressors, _ = recording_zlib()
+    clients = [{"max_window_bits": bits, "no_context_takeover": bits % 2 == 0} for bits in (9, 10)]
+    async with compressed_audience(clients, zlib=module, threshold=0) as (peers, connections):
+        assert len({ws.deflate.parameters for ws in connections}) == 2
+        wsfast.broadcast(connections, JSON)
+        assert [await peer.recv() for peer in peers] == [JSON] * 2
+        assert len(compressors) == 1
+
+
 async def test_what_compression_makes_larger_is_sent_as_it_is():
     noise = secrets.token_bytes(50)
     async with compressed_audience([{}], threshold=0) as ([peer], [ws]):

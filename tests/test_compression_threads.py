@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import zlib
 
 import pytest
 from compressing import RSV1, Gate, compression, deflating_client, large, noise, soon
@@ -276,3 +277,59 @@ async def test_only_so_many_compress_at_once_in_the_process(gate, limit, most):
             assert await soon(ws.recv()) == data
         await soon(small)
         assert gate.most == most
+
+
+async def test_reading_stops_while_replies_wait_for_their_threads(gate):
+    """Small messages that inflate to large ones must not fill the memory with their echo."""
+    data = bytes(2**20)
+    frames = 12
+    compressor = zlib.compressobj(wbits=-15)
+    stream = [
+        (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        for _ in range(frames)
+    ]
+    async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
+        ws.on("message", lambda data, is_binary: ws.send(data))
+        for payload in stream:
+            peer.send(BINARY | RSV1, payload)
+        await until(lambda: ws.buffered_amount == 2 * len(data))
+        # One is compressed, and reading stops with the first that makes the others too many.
+        assert not ws.is_reading
+        assert ws.stats.messages_received == 3
+        gate.open()
+        for _ in range(frames):
+            assert await soon(reader.message()) == data
+        await until(lambda: ws.outbox is None)
+        assert ws.is_reading
+        assert ws.buffered_amount == 0
+
+
+@pytest.mark.parametrize("count", [4, 5])
+async def test_too_much_that_waits_fails_the_connection(gate, count):
+    size = 2**20
+    options = {"compression": compression(gate), "max_write_buffer": 3 * size}
+    async with deflating_client(**options) as (_, reader, ws):
+        sends = [ws.send(bytes(size)) for _ in range(count)]
+        if count == 4:
+            gate.open()
+            for send in sends:
+                assert await soon(reader.message()) == bytes(size)
+                await soon(send)
+        else:
+            await soon(ws.wait_closed())
+            assert isinstance(ws.error, wsfast.WriteBufferFull)
+            assert (ws.error.size, ws.error.max_size) == (4 * size, 3 * size)
+            gate.open()
+            results = await soon(asyncio.gather(*sends, return_exceptions=True))
+            assert {type(result) for result in results} == {wsfast.ConnectionClosedError}
+
+
+async def test_closing_behind_large_messages_has_its_time(gate):
+    options = {"compression": compression(gate), "close_timeout": 0.2}
+    async with deflating_client(**options) as (_, _, ws):
+        ws.send(large())
+        await until(lambda: gate.running == 1)
+        await soon(ws.close())
+        assert ws.close_code == 1006
+        assert ws.error.code == "WS_ERR_CLOSE_TIMEOUT"
+        gate.open()

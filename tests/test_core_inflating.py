@@ -387,6 +387,21 @@ def test_a_message_may_be_as_large_as_the_limit_and_no_larger(backend, size, fra
             assert protocol.error.max_size == size - 1
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_fragments_that_compression_makes_larger_count_as_what_they_are(backend, size):
+    """Each flush takes some bytes, which are not the message's."""
+    protocol = make_server(backend, max_size=500)
+    message = bytes(range(250)) * 2
+    compressor = zlib.compressobj(wbits=-15)
+    fragments = [
+        compressor.compress(message[i : i + size]) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        for i in range(0, 500, size)
+    ]
+    assert sum(map(len, fragments)) > 3 * 500
+    fragments[-1] = fragments[-1][:-4]
+    assert receive(protocol, compressed(*fragments, opcode=BINARY)) == [(BINARY, message, True)]
+
+
 def test_there_may_be_no_limit(backend):
     data = bytes(3 * MIB)
     protocol = make_server(backend, max_size=None)

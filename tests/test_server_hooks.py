@@ -171,6 +171,36 @@ async def test_process_response_may_change_the_response():
         assert (await handler.get()).response.headers == ws.response.headers
 
 
+def without_extensions(ws, request, response):
+    del response.headers["Sec-WebSocket-Extensions"]
+
+
+def with_other_extensions(ws, request, response):
+    del response.headers["Sec-WebSocket-Extensions"]
+    response.headers["Sec-WebSocket-Extensions"] = "permessage-deflate; client_max_window_bits=9"
+
+
+async def test_process_response_may_leave_extensions_out():
+    handler = Accepted()
+    async with (
+        serve(handler, compression=True, process_response=without_extensions) as server,
+        wsfast.connect(uri_of(server)) as ws,
+    ):
+        accepted = await handler.get()
+        assert ws.extensions == accepted.extensions == ()
+        await accepted.send("a" * 1000)
+        assert await ws.recv() == "a" * 1000
+
+
+async def test_process_response_cannot_agree_to_other_extensions(caplog):
+    options = {"compression": True, "process_response": with_other_extensions}
+    async with serve(**options) as server:
+        with pytest.raises(wsfast.InvalidStatus) as caught:
+            await wsfast.connect(uri_of(server))
+    assert caught.value.response.status_code == 500
+    assert "process_response cannot change Sec-WebSocket-Extensions" in caplog.text
+
+
 @pytest.mark.parametrize("process_response", [replace, replace_later])
 async def test_process_response_may_refuse(process_response):
     handler = Accepted()
