@@ -57,7 +57,6 @@ class ServerHandshake:
         "_deadline",
         "_driver",
         "_extensions",
-        "_head",
         "_paused",
         "_reader",
         "_request",
@@ -72,7 +71,6 @@ class ServerHandshake:
         self._server = server
         self._reader: HeadReader | None = HeadReader()
         self._driver: Any = None
-        self._head = b""
         self._rest = b""
         self._ws: WebSocket | None = None
         self._extensions: Extensions | None = None
@@ -106,12 +104,12 @@ class ServerHandshake:
             if result is None:
                 return
             self._reader = None
-            self._head, self._rest = result
-            request = self._request = parse_request(self._head)
+            head, self._rest = result
+            request = self._request = parse_request(head)
         except InvalidHandshake as error:
             self._refuse(error)
             return
-        steps = self._steps(request)
+        steps = self._steps(request, head)
         awaitable = self._advance(steps, None)
         if awaitable is not None:
             self._driver.pause(self)
@@ -187,7 +185,7 @@ class ServerHandshake:
             # Not before it begins: what the hook returned would never be awaited.
             self._server.loop.call_soon(task.cancel)
 
-    def _steps(self, request: Request) -> Steps:
+    def _steps(self, request: Request, head: bytes) -> Steps:
         """The checks, in the order of DESIGN section 5; returns the response."""
         server = self._server
         unavailable = server.unavailable()
@@ -199,7 +197,7 @@ class ServerHandshake:
             self._driver,
             server.loop,
             client=False,
-            request=request if keep else self._head,
+            request=request if keep else head,
             release=server.release,
             server=server,
         )
