@@ -2,6 +2,7 @@
 
 import builtins
 import copy
+import inspect
 import sys
 import zlib
 from types import ModuleType
@@ -40,7 +41,7 @@ def test_the_attributes_are_those_of_an_extension():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_is_described(name):
-    assert f"\n        {name}: " in PerMessageDeflate.__doc__
+    assert f"\n    {name}: " in inspect.getdoc(PerMessageDeflate)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,7 +51,7 @@ def test_none_is_the_default_of_every_option(name):
 
 @pytest.mark.parametrize("field", DeflateParameters._fields)
 def test_every_parameter_is_described(field):
-    assert f"\n        {field}: " in DeflateParameters.__doc__
+    assert f"\n    {field}: " in inspect.getdoc(DeflateParameters)
 
 
 def test_the_defaults():
