@@ -65,14 +65,11 @@ cdef enum:
     TURN_BYTES = 1048576
 
 cdef Py_ssize_t LARGE = offload.LARGE
-
 # Reading stops while more than this waits in front of the driver: a few large messages may.
-cdef enum:
-    SENDS_LIMIT = 1048576
+cdef size_t SENDS_LIMIT = 1048576
 
 # Sends that follow each other within this time, in seconds, leave together.
 cdef double CORK_WINDOW = 100e-6
-
 
 # What nearly all connections have. It stays empty.
 cdef MessageQueue EMPTY = MessageQueue()
@@ -655,7 +652,7 @@ cdef class Connection(Protocol):
         return 0
 
     def sends_waiting(self, int reason, size_t size):
-        cdef size_t limit = max(self.write_limit, SENDS_LIMIT)
+        cdef size_t limit = max(<size_t> self.write_limit, SENDS_LIMIT)
         if self.discarding or self.ready_state == CLOSED:
             return
         if size > limit:
