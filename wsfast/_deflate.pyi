@@ -6,8 +6,6 @@ from typing_extensions import Buffer
 
 from .extensions.deflate import DeflateParameters
 
-TAIL: bytes
-
 @final
 class Deflate:
     """What one connection's messages refer to, in both directions (RFC 7692 section 7.2).

@@ -12,10 +12,11 @@
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 
+from . import inflating
 from .exceptions import PayloadTooBig, wire_error
 from .inflating import Inflater, new_context
 
-TAIL = b"\x00\x00\xff\xff"
+cdef bytes TAIL = inflating.TAIL
 
 cdef uint64_t UNLIMITED = 0x7FFFFFFFFFFFFFFE
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._backend import compress_alone, encode_frame, send_to_all
 from .awaitables import Completion, Deferred, Operation
-from .frames import CloseCode, Opcode, State
+from .frames import RSV1, CloseCode, Opcode, State
 
 if TYPE_CHECKING:
     from .connection import WebSocket
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from .typing import DataLike
 
 __all__ = ["broadcast"]
-
-# What permessage-deflate has for itself (RFC 7692 section 6).
-RSV1 = 4
 
 
 def broadcast(

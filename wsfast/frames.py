@@ -5,7 +5,19 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-__all__ = ["Close", "CloseCode", "Opcode", "State", "check_close", "is_close_code", "visible"]
+__all__ = [
+    "RSV1",
+    "Close",
+    "CloseCode",
+    "Opcode",
+    "State",
+    "check_close",
+    "is_close_code",
+    "visible",
+]
+
+RSV1 = 4
+"""The reserved bit that permessage-deflate has for itself (RFC 7692 section 6)."""
 
 
 class Opcode(enum.IntEnum):

@@ -16,7 +16,10 @@ from .exceptions import PayloadTooBig, wire_error
 if TYPE_CHECKING:
     from .extensions.deflate import DeflateParameters
 
-__all__ = ["Inflater", "new_context"]
+__all__ = ["TAIL", "Inflater", "new_context"]
+
+TAIL = b"\x00\x00\xff\xff"
+"""What a flush ends with and the wire leaves out (RFC 7692 section 7.2.1)."""
 
 # zlib copies what it did not use of its input. Where that may happen many times in a message the
 # input goes in pieces, or the copies would take time that grows with the square of its size.

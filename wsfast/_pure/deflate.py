@@ -8,16 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import PayloadTooBig, wire_error
-from ..inflating import Inflater, new_context
+from ..inflating import TAIL, Inflater, new_context
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..extensions.deflate import DeflateParameters
 
-__all__ = ["TAIL", "Deflate", "compress_alone"]
-
-TAIL = b"\x00\x00\xff\xff"
+__all__ = ["Deflate", "compress_alone"]
 
 UNLIMITED = 2**63 - 2
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ConcurrencyError, ProtocolError, connection_closed
-from ..frames import Close, State, check_close, is_close_code
+from ..frames import RSV1, Close, State, check_close, is_close_code
 from .frame import BINARY, CLOSE, CONT, PING, PONG, TEXT, encode_header
 from .mask import check_key, masking_key, valid_utf8, xor
 from .parser import FrameReader
@@ -28,9 +28,6 @@ CLOSED = State.CLOSED
 
 # Above this size the payload is not copied behind its header.
 COPY_LIMIT = 16384
-
-# What permessage-deflate has for itself (RFC 7692 section 6).
-RSV1 = 4
 
 
 class Protocol:

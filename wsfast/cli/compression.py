@@ -13,11 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from ..extensions.deflate_options import MODULES
+from ..inflating import TAIL
 
 __all__ = ["Cost", "Setting", "available", "measure", "memory"]
-
-# What RFC 7692 section 7.2.1 takes from the end of a message.
-TAIL = b"\x00\x00\xff\xff"
 
 # How many connections memory is measured with.
 CONTEXTS = 32

@@ -26,6 +26,9 @@ __all__ = ["Agreed", "Stack", "attach"]
 # As many messages may be on their way in, if the queue takes more; then reading stops.
 MAX_INCOMING = 16
 
+# Why reading is stopped: what came is answered faster than extensions process the answers.
+IN_EXTENSIONS = 64
+
 
 class Agreed(NamedTuple):
     """What both sides agreed on.
@@ -64,10 +67,6 @@ def attach(protocol: Any, extensions: Extensions) -> None:
         protocol.use_deflate(agreed(extensions.names, extensions.header), deflate)
     elif sessions:
         protocol.use_stack(Stack(protocol, extensions))
-
-
-# Why reading is stopped: what came is answered faster than extensions process the answers.
-IN_EXTENSIONS = 64
 
 
 class Stack:
