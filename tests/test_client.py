@@ -22,7 +22,7 @@ from peers import (
 )
 
 import wsfast
-from wsfast import client
+from wsfast import connecting
 
 
 async def connect(uri, **options):
@@ -190,7 +190,7 @@ BAD_ANSWERS = {
 async def test_a_bad_answer_raises(answer, kind, message, code):
     async with raw_server(answering(answer)) as uri:
         with pytest.raises(wsfast.WebSocketException) as caught:
-            await connect(uri, compression=None)
+            await connect(uri, compression=None, follow_redirects=False)
     assert type(caught.value) is kind
     assert str(caught.value) == message
     assert caught.value.code == code
@@ -336,13 +336,13 @@ async def test_cancelling_connect_closes_the_connection():
 
 async def test_cancelling_connect_at_the_last_moment_leaves_no_connection_behind(monkeypatch):
     """The handshake is done, and the task that waits for it is cancelled before it runs."""
-    answer = client.ClientHandshake._answer
+    answer = connecting.ClientHandshake._answer
 
     def answer_and_cancel(*arguments):
         answer(*arguments)
         task.cancel()
 
-    monkeypatch.setattr(client.ClientHandshake, "_answer", answer_and_cancel)
+    monkeypatch.setattr(connecting.ClientHandshake, "_answer", answer_and_cancel)
     handler = Accepted()
     async with wsfast.serve(handler, "127.0.0.1", 0) as server:
         task = asyncio.create_task(connect(uri_of(server)))

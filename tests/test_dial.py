@@ -7,6 +7,7 @@ import socket
 import pytest
 from peers import PATIENCE
 
+import wsfast
 from wsfast import client, dial
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -133,7 +134,7 @@ async def test_connect_has_the_code_of_the_first_error(refusing, monkeypatch):
         )
 
     monkeypatch.setattr(client, "open_socket", open_socket)
-    with pytest.raises(client.NetworkError) as caught:
+    with pytest.raises(wsfast.NetworkError) as caught:
         await client.connect("ws://name/")
     assert caught.value.code == "ECONNREFUSED"
 

@@ -42,6 +42,7 @@ TREE = {
     "InvalidParameterName": "NegotiationError",
     "InvalidParameterValue": "NegotiationError",
     "UnexpectedExtension": "NegotiationError",
+    "RedirectError": "SecurityError",
     "ProtocolError": "WebSocketException",
     "PayloadTooBig": "ProtocolError",
     "TooManyFragments": "ProtocolError",
@@ -59,7 +60,7 @@ NAMES = [
     *("BACKEND", "ClientInfo", "Close", "CloseCode", "Data", "DataLike", "Headers", "Opcode"),
     *("Options", "Origin", "Request", "Response", "State", "Statistics", "Subprotocol"),
     *("WebSocket", "WebSocketServer", "__version__", "accept_key", "basic_auth", "broadcast"),
-    *("connect", "serve"),
+    *("backoff", "connect", "process_exception", "serve"),
 ]
 
 CLOSE = wsfast.Close(1000, "bye")
@@ -77,6 +78,7 @@ EXAMPLES = [
     wsfast.StatusLineTooLong("text"),
     wsfast.HeaderLineTooLong("text"),
     wsfast.TooManyHeaders("text"),
+    wsfast.RedirectError("text"),
     wsfast.InvalidMessage("text"),
     wsfast.InvalidMethod("POST"),
     wsfast.InvalidPath("/"),

@@ -522,7 +522,7 @@ def test_options_are_taken_as_they_are_given():
 def test_headers_of_an_iterator_are_kept():
     connecting = wsfast.connect(URI, additional_headers=iter([("X", "y")]))
     for _ in range(2):
-        assert connecting._request("", None).headers["x"] == "y"
+        assert connecting.additional_headers["x"] == "y"
 
 
 async def test_nothing_is_opened_by_the_call():

@@ -377,7 +377,8 @@ async def test_a_hook_cannot_use_a_connection_that_is_not_open_yet():
         pass
     assert {type(error) for error in seen} == {wsfast.InvalidState}
     assert {str(error) for error in seen} == {
-        "the opening handshake is not done; return a Response to refuse the client"
+        "WebSocket is not open: the opening handshake is not done; "
+        "return a Response to refuse the client"
     }
 
 

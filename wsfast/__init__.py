@@ -34,6 +34,7 @@ from .exceptions import (
     NetworkError,
     PayloadTooBig,
     ProtocolError,
+    RedirectError,
     RequestLineTooLong,
     SecurityError,
     SendFailed,
@@ -49,6 +50,7 @@ from .options import Options
 from .protocol.handshake import accept_key
 from .protocol.headers import Headers
 from .protocol.http import Request, Response
+from .reconnection import backoff, process_exception
 from .server import ClientInfo, WebSocketServer, serve
 from .typing import Data, DataLike, Origin, Subprotocol
 
@@ -90,6 +92,7 @@ __all__ = [
     "Origin",
     "PayloadTooBig",
     "ProtocolError",
+    "RedirectError",
     "Request",
     "RequestLineTooLong",
     "Response",
@@ -108,8 +111,10 @@ __all__ = [
     "WriteBufferFull",
     "__version__",
     "accept_key",
+    "backoff",
     "basic_auth",
     "broadcast",
     "connect",
+    "process_exception",
     "serve",
 ]

@@ -60,6 +60,12 @@ class Connection(Protocol):
     def send_failed(self, error: BaseException) -> None:
         """A send failed, and nobody awaited it."""
 
+    def send_closed(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
+        """Send while the connection is not open."""
+
+    def use_driver(self, driver: Any) -> None:
+        """There is a transport now."""
+
     def received(self, data: Buffer) -> None:
         """From the driver: bytes came. They are only lent."""
 

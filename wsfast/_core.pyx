@@ -80,8 +80,7 @@ cdef class Connection(Protocol):
         self, options, driver, loop, *, bint client, state=State.OPEN, generate_mask=None
     ):
         self.set_up(options, client, state, generate_mask)
-        self.driver = driver
-        self.direct = driver if isinstance(driver, DirectDriver) else None
+        self.use_driver(driver)
         self.loop = loop
         self.thread = PyThread_get_thread_ident()
         self.queue = EMPTY
@@ -113,7 +112,14 @@ cdef class Connection(Protocol):
     def send_failed(self, error):
         pass
 
+    def send_closed(self, data, binary, fin, compress):
+        return Failed(self, self.closed_error)
+
     # From the driver
+
+    def use_driver(self, driver):
+        self.driver = driver
+        self.direct = driver if isinstance(driver, DirectDriver) else None
 
     def received(self, data):
         cdef Py_buffer view
@@ -473,7 +479,7 @@ cdef class Connection(Protocol):
             try:
                 self.send_message(data, binary, fin, compress)
             except ConnectionClosed:
-                return Failed(self, self.closed_error)
+                return self.send_closed(data, binary, fin, compress)
             except ConcurrencyError as error:
                 return Failed(self, error)
         if self.stacked:

@@ -192,10 +192,11 @@ class ServerHandshake:
         if unavailable is not None:
             return unavailable
         keep = server.process_request or server.process_response or server.verify_client
-        ws = self._ws = WebSocket(
-            server.options,
-            self._driver,
-            server.loop,
+        ws = self._ws = server.websocket_class(
+            None,
+            options=server.options,
+            driver=self._driver,
+            loop=server.loop,
             client=False,
             request=request if keep else head,
             release=server.release,

@@ -6,41 +6,51 @@ import asyncio
 import logging
 import socket
 import ssl as ssl_module
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import engine
-from ._backend import encode_frame, masking_key
+from .connecting import Opening
 from .connection import WebSocket
 from .dial import open_socket, open_unix_socket
-from .exceptions import InvalidHandshake, InvalidMessage, NetworkError
-from .extensions import Extensions
-from .extensions.negotiation import activate_extensions, close_reason, select_extensions
-from .extensions.stack import attach
-from .frames import Opcode
+from .exceptions import ConnectionClosedOK, InvalidStatus, RedirectError
+from .extensions.negotiation import select_extensions
+from .frames import State
 from .options import (
     Options,
+    check_class,
     check_flag,
     check_function,
     check_int,
     check_logger,
     check_socket,
     check_str,
+    check_timeout,
 )
 from .protocol import handshake
 from .protocol.headers import Headers
-from .protocol.http import ResponseReader
+from .reconnection import Reconnection, Schedule, backoff, process_exception
+from .redirects import Target, place
 from .sessions import Resumption
-from .sweep import Clients
 from .tls import client_context, given_names
-from .transport import TransportDriver
-from .uri import parse_uri
+from .transport import TransportDriver, adopt
+from .uri import WebSocketURI, parse_uri
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .connecting import ClientHandshake
     from .extensions import Extension
-    from .protocol.http import Request, Response
+    from .protocol.http import Request
     from .typing import Compression, HeadersLike, LoggerLike
 
 __all__ = ["connect"]
@@ -52,7 +62,8 @@ class connect:
     """Connect to a WebSocket server.
 
     Use it as ``async with connect(...) as ws:``, which closes the connection at the end, or as
-    ``ws = await connect(...)``.
+    ``ws = await connect(...)``. As ``async for ws in connect(...):`` it connects again whenever the
+    connection is over at the end of the loop's body, until it was closed with 1000.
 
     Args:
         uri: ws, wss, http, https, or ws+unix for a Unix socket
@@ -79,6 +90,27 @@ class connect:
         protocol_version: 13 or 8.
         generate_mask: returns the 4 bytes of the next masking key; it must not use the
             connection.
+        follow_redirects: whether to follow a status of 300 to 399 with a Location. To another host
+            or port, or from wss to ws, no Authorization, Cookie and Proxy-Authorization are taken
+            along. From wss to ws only "insecure" follows.
+        max_redirects: how many to follow.
+        finish_request: called with the `Request` and the `WebSocket` when the transport is
+            connected, before the request is sent; it may change the headers, and may be a coroutine
+            function. It is called for every request, those of redirects too.
+        create_connection: a coroutine function, called with host and port, that returns a connected
+            socket or transport to use.
+        websocket_class: the subclass of `WebSocket` to make.
+        process_exception: called with the exception that ended a connection, or that an attempt
+            failed with; returns None to connect again, or the exception to raise. See
+            `wsfast.process_exception`, the default. This and the following are for
+            ``async for ws in connect(...)`` and for ``WebSocket(..., reconnect=True)``.
+        reconnect_delays: returns an iterator of the delays between attempts, in seconds. See
+            `wsfast.backoff`, the default: 0.5 s, twice as long each time up to 60 s, less a random
+            part.
+        min_uptime: how long a connection must have been open, in seconds, for the delays to start
+            over.
+        max_attempts: how often to try in a row before the last exception is raised; None for ever.
+        max_elapsed: how long to try, in seconds, likewise.
         logger: instead of the logger ``wsfast.client``.
         driver: "epoll" or "asyncio"; by default "epoll" where it is to be had.
         options: the limits and timeouts, see `Options`.
@@ -116,6 +148,16 @@ class connect:
         local_address: tuple[str, int] | None = None,
         protocol_version: int = 13,
         generate_mask: Callable[[], bytes] | None = None,
+        follow_redirects: bool | Literal["insecure"] = True,
+        max_redirects: int = 10,
+        finish_request: Callable[[Request, WebSocket], Any] | None = None,
+        create_connection: Callable[[str, int], Awaitable[Any]] | None = None,
+        websocket_class: type[WebSocket] = WebSocket,
+        process_exception: Callable[[Exception], Exception | None] = process_exception,
+        reconnect_delays: Callable[[], Iterator[float]] = backoff,
+        min_uptime: float = 5.0,
+        max_attempts: int | None = None,
+        max_elapsed: float | None = None,
         extensions: Iterable[Extension] | None = None,
         compression: Compression = "deflate",
         logger: LoggerLike = logger,
@@ -145,8 +187,26 @@ class connect:
         check_logger(logger)
         check_socket("sock", sock)
         instead = given_names(host=host, port=port, local_address=local_address)
+        if create_connection is not None:
+            check_function("create_connection", create_connection)
+            instead += given_names(create_connection=create_connection)
         if sock is not None and instead:
             raise ValueError(f"give either sock or {instead[0]}, not both")
+        if follow_redirects != "insecure":
+            check_flag("follow_redirects", follow_redirects)
+        check_int("max_redirects", max_redirects, 0)
+        check_function("finish_request", finish_request)
+        check_class("websocket_class", websocket_class, WebSocket)
+        for name, function in (
+            ("process_exception", process_exception),
+            ("reconnect_delays", reconnect_delays),
+        ):
+            if not callable(function):
+                raise TypeError(f"{name} must be a function, not {function!r}")
+        check_timeout("min_uptime", min_uptime or None)
+        if max_attempts is not None:
+            check_int("max_attempts", max_attempts, 0)
+        check_timeout("max_elapsed", max_elapsed)
         if host is not None:
             check_str("host", host)
         if port is not None:
@@ -167,10 +227,20 @@ class connect:
         self._host = host
         self._port = port
         self._local_address = local_address
+        self.follow_redirects = follow_redirects
+        self.max_redirects = max_redirects
+        self.finish_request = finish_request
+        self.create_connection = create_connection
+        self.websocket_class = websocket_class
+        self.process_exception = process_exception
+        self.reconnect_delays = reconnect_delays
+        self.min_uptime = min_uptime
+        self.max_attempts = max_attempts
+        self.max_elapsed = max_elapsed
         self._websocket: WebSocket | None = None
         self.extensions = select_extensions(extensions, compression, self.options.max_size)
         # So that a bad header is refused at the call.
-        self._request("", None)
+        self.build_request(Target(self.uri, self.additional_headers, auth), "", None)
 
     def __await__(self) -> Generator[Any, None, WebSocket]:
         return self._connect().__await__()
@@ -189,71 +259,165 @@ class connect:
             websocket, self._websocket = self._websocket, None
             await websocket.__aexit__(exc_type, exc_value, traceback)
 
-    def _request(self, key: str, extensions: str | None) -> Request:
+    async def _connect(self) -> WebSocket:
+        websocket = await Opening(self).run()
+        if websocket.state is State.CONNECTING:
+            # A listener, which a subclass may have, took the response.
+            assert websocket.response is not None
+            error = InvalidStatus(websocket.response)
+            websocket.abort(error)
+            raise error
+        return websocket
+
+    async def __aiter__(self) -> AsyncIterator[WebSocket]:
+        schedule = self.schedule()
+        while True:
+            error: Exception | None = None
+            try:
+                websocket = await self._connect()
+            except Exception as failure:
+                error = failure
+            else:
+                schedule.opened()
+                try:
+                    yield websocket
+                    if websocket.state is not State.OPEN:
+                        error = websocket.closed_error()
+                finally:
+                    await websocket.close()
+            try:
+                delay = schedule.next_delay(error)
+            except ConnectionClosedOK:
+                return
+            self.reconnecting(error, delay)
+            await asyncio.sleep(delay)
+
+    # For the opening
+
+    def schedule(self) -> Schedule:
+        """When to connect again."""
+        return Schedule(
+            self.process_exception,
+            self.reconnect_delays,
+            self.min_uptime,
+            self.max_attempts,
+            self.max_elapsed,
+        )
+
+    def reconnecting(self, error: Exception | None, delay: float) -> None:
+        """There will be another attempt."""
+        self.logger.info("connecting again in %.1f seconds: %s", delay, error or "asked for")
+
+    def build_request(self, target: Target, key: str, extensions: str | None) -> Request:
+        """The request for a target."""
         return handshake.build_request(
-            self.uri,
+            target.uri,
             key,
             subprotocols=self.subprotocols,
             extensions=extensions,
             origin=self.origin,
-            additional_headers=self.additional_headers,
-            auth=self.auth,
+            additional_headers=target.headers,
+            auth=target.auth,  # type: ignore[arg-type]
             user_agent=self.user_agent_header,
             version=self.protocol_version,
         )
 
-    async def _connect(self) -> WebSocket:
-        loop = asyncio.get_running_loop()
-        opening = ClientHandshake(self, loop)
-        websocket = None
-        try:
-            async with asyncio.timeout(self.options.open_timeout):
-                await self._open_transport(loop, opening)
-                websocket = await opening.done
-            return websocket
-        except NetworkError:
-            raise
-        except OSError as error:
-            if isinstance(error, TimeoutError) and error.errno is None:
-                raise TimeoutError("timed out during opening handshake") from error
-            raise NetworkError.wrap(error) from error
-        finally:
-            if websocket is None:
-                opening.give_up()
+    def check_redirect(self, uri: WebSocketURI) -> None:
+        """Refuse a redirect to where the options cannot be followed.
 
-    async def _open_transport(
-        self, loop: asyncio.AbstractEventLoop, opening: ClientHandshake
-    ) -> None:
-        uri = self.uri
-        host, port = self._host or uri.host, self._port or uri.port
+        Raises:
+            RedirectError: a socket is given, or a host or port, and it leads elsewhere.
+        """
         if self._sock is not None:
-            sock = self._sock
+            raise RedirectError(f"cannot follow redirect to {uri} with a preexisting socket")
+        if place(uri) != place(self.uri) and (self._host is not None or self._port is not None):
+            raise RedirectError(
+                f"cannot follow cross-origin redirect to {uri} with an explicit host or port"
+            )
+
+    async def open_transport(self, uri: WebSocketURI, opening: ClientHandshake) -> None:
+        """Connect to where an address leads, with ``opening`` as the driver's target."""
+        loop = asyncio.get_running_loop()
+        host, port = self._host or uri.host, self._port or uri.port
+        name = uri.host.removesuffix(".")  # as RFC 6066 section 3 has it
+        if self.server_hostname is not None and place(uri) == place(self.uri):
+            name = self.server_hostname
+        context = None
+        if uri.secure:
+            context = self.ssl or client_context(None, None, None, None, None)
+        where: Any
+        if self._sock is not None:
+            where = self._sock
         elif uri.unix_path is not None:
-            sock = await open_unix_socket(loop, uri.unix_path)
+            where = await open_unix_socket(loop, uri.unix_path)
+        elif self.create_connection is not None:
+            where = await self.create_connection(host, port)
+            check_connection(where)
         else:
-            sock = await open_socket(loop, host, port, self._local_address)
-        name = self.server_hostname
-        if name is None:
-            name = uri.host.removesuffix(".")  # as RFC 6066 section 3 has it
+            where = await open_socket(loop, host, port, self._local_address)
         write_limit = self.options.write_limit
+        if not isinstance(where, socket.socket):
+            await adopt(where, opening, write_limit, context, name)
+            return
         try:
+            where.setblocking(False)
             if self._epoll:
-                resumption = None if self.ssl is None else Resumption(self.ssl, host, port, name)
+                resumption = None if context is None else Resumption(context, host, port, name)
                 opening.driver = engine.adopt(
-                    loop, sock, opening, write_limit, self.ssl, name or None, resumption
+                    loop, where, opening, write_limit, context, name or None, resumption
                 )
                 return
             options: dict[str, Any] = {}
-            if self.ssl is not None:
-                options["ssl"] = self.ssl
+            if context is not None:
+                options["ssl"] = context
                 options["server_hostname"] = name
                 options["ssl_shutdown_timeout"] = self.options.close_timeout
             await loop.create_connection(
-                lambda: TransportDriver(opening, write_limit), sock=sock, **options
+                lambda: TransportDriver(opening, write_limit), sock=where, **options
             )
         except BaseException:
-            sock.close()
+            where.close()
             raise
+
+
+def open_in_background(
+    websocket: WebSocket,
+    url: str,
+    subprotocols: Sequence[str] | None,
+    reconnect: bool,
+    resend_limit: int,
+    options: dict[str, Any],
+) -> None:
+    """Open a WebSocket that a user made with an address.
+
+    Raises:
+        RuntimeError: there is no running event loop.
+        InvalidURI, TypeError, ValueError: as `connect`.
+    """
+    check_flag("reconnect", reconnect)
+    check_int("resend_limit", resend_limit, 0)
+    if resend_limit and not reconnect:
+        raise ValueError("resend_limit needs reconnect=True")
+    config = connect(url, subprotocols=subprotocols, **{"follow_redirects": False, **options})
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "WebSocket(url) connects in the background, and so needs a running event loop; "
+            "make it in a coroutine"
+        ) from None
+    if reconnect:
+        websocket.connect_again(Reconnection(config, resend_limit))
+    opening = Opening(config, websocket)
+    opening.start()
+
+
+def check_connection(where: object) -> None:
+    """Refuse what ``create_connection`` must not return."""
+    if not isinstance(where, (socket.socket, asyncio.Transport)) and not hasattr(
+        where, "set_protocol"
+    ):
+        raise TypeError(f"create_connection must return a socket or a transport, not {where!r}")
 
 
 def check_address(name: str, value: object) -> None:
@@ -276,134 +440,3 @@ def checked_headers(headers: HeadersLike | None) -> Headers:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"additional_headers must be a mapping or pairs, not {pairs!r}")
     return Headers(pairs)
-
-
-def releaser(clients: Clients, logger: LoggerLike) -> Callable[[WebSocket], None]:
-    """What is called with a connection at its end."""
-
-    def release(websocket: WebSocket) -> None:
-        clients.discard(websocket)
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("connection closed: %s", websocket.closed_error())
-
-    return release
-
-
-class ClientHandshake:
-    """The opening handshake of one connection: the driver's target before the WebSocket is."""
-
-    __slots__ = (
-        "_config",
-        "_extensions",
-        "_key",
-        "_linger",
-        "_loop",
-        "_reader",
-        "_request",
-        "done",
-        "driver",
-    )
-
-    def __init__(self, config: connect, loop: asyncio.AbstractEventLoop) -> None:
-        self._config = config
-        self._loop = loop
-        self._reader = ResponseReader()
-        self._key = handshake.generate_key()
-        self._extensions = Extensions(config.extensions, strict=True)
-        self._request = config._request(self._key, self._extensions.generate_offer())
-        self.driver: Any = None
-        self._linger: asyncio.TimerHandle | None = None
-        self.done: asyncio.Future[WebSocket] = loop.create_future()
-
-    # From the driver
-
-    def connected(self, driver: Any) -> None:
-        self.driver = driver
-        driver.write(self, (self._request.serialize(),))
-
-    def received(self, data: Any) -> None:
-        if self.done.done():
-            return
-        try:
-            result = self._reader.feed(bytes(data))
-            if result is not None:
-                self._answer(*result)
-        except InvalidHandshake as error:
-            self._fail(error)
-
-    def eof(self) -> bool:
-        if not self.done.done():
-            try:
-                self._answer(self._reader.eof(), b"")
-            except InvalidHandshake as error:
-                self._fail(error)
-        return False
-
-    def writable(self) -> None:
-        pass
-
-    def lost(self, error: BaseException | None) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
-        if not self.done.done():
-            if error is not None:
-                self._fail(NetworkError.wrap(error))
-            else:
-                self._fail(InvalidMessage("connection closed while reading HTTP status line"))
-
-    def give_up(self) -> None:
-        """It failed, or whoever waited is gone: close the transport."""
-        self._extensions.close()
-        if not self.done.cancel() and not self.done.cancelled():
-            self.done.exception()  # not to be complained about
-        if self.driver is not None and self._linger is None:
-            self.driver.abort(self)
-
-    # Steps
-
-    def _answer(self, response: Response, rest: Any) -> None:
-        config = self._config
-        subprotocol = handshake.check_response(
-            response,
-            self._key,
-            subprotocols=config.subprotocols,
-            require_subprotocol=config.require_subprotocol,
-        )
-        try:
-            activate_extensions(response.headers, self._extensions)
-        except InvalidHandshake as error:
-            self._refuse_extensions(error)
-            raise
-        clients = Clients.of(self._loop, config.options.sweep_interval)
-        websocket = WebSocket(
-            config.options,
-            self.driver,
-            self._loop,
-            client=True,
-            request=self._request,
-            release=releaser(clients, config.logger),
-            url=str(config.uri),
-            generate_mask=config.generate_mask,
-        )
-        websocket._response = response
-        websocket.subprotocol = subprotocol
-        self.driver.target = websocket
-        attach(websocket, self._extensions)
-        websocket.opened()
-        clients.add(websocket)
-        config.logger.debug("connected to %s", websocket.url)
-        self.done.set_result(websocket)
-        if rest:
-            websocket.receive_soon(bytes(rest))
-
-    def _refuse_extensions(self, error: InvalidHandshake) -> None:
-        """Tell the server, which believes that the connection is open, why it is not."""
-        payload = (1010).to_bytes(2, "big") + close_reason(error).encode()
-        frame = encode_frame(Opcode.CLOSE, payload, True, 0, masking_key())
-        self.driver.write(self, (frame,))
-        self.driver.shutdown_write(self)
-        timeout = self._config.options.close_timeout or 10
-        self._linger = self._loop.call_later(timeout, self.driver.abort, self)
-
-    def _fail(self, error: Exception) -> None:
-        self.done.set_exception(error)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import secrets
 import threading
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from time import monotonic
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
 from .events import EventSource
-from .exceptions import (
-    ConcurrencyError,
-    ConnectionClosedOK,
-    InvalidState,
-    KeepaliveTimeout,
-)
+from .exceptions import ConcurrencyError, ConnectionClosedOK, InvalidHandshake, InvalidState
 from .frames import Close, Opcode, State, check_close
+from .keepalive import TimedConnection, as_bytes
 from .outbox import Outbox, as_part, read_parts
 from .protocol.http import parse_request
 
@@ -29,13 +23,14 @@ if TYPE_CHECKING:
 
     from .options import Options
     from .protocol.http import Request, Response
+    from .reconnection import Reconnection
     from .typing import Data, DataLike
 
 __all__ = ["Statistics", "WebSocket"]
 
-MAX_PENDING_PINGS = 1024
-
-NOT_OPEN = "the opening handshake is not done; return a Response to refuse the client"
+# What cannot be done yet, on a client and on a server.
+NOT_OPEN = "WebSocket is not open: the opening handshake is not done"
+REFUSE = f"{NOT_OPEN}; return a Response to refuse the client"
 
 
 class Statistics(NamedTuple):
@@ -54,83 +49,112 @@ class Statistics(NamedTuple):
     messages_dropped: int
 
 
-class WebSocket(EventSource, Connection):
+class WebSocket(EventSource, TimedConnection):
     """A WebSocket connection, as `connect` returns it and as a server hands it to its handler.
 
     Use it as an asynchronous iterator of messages, which ends when the connection is closed
     normally, or with `recv`; or attach listeners with `on`. It is also a context manager that
     closes the connection.
 
+    Made with an address, it connects in the background, as in Node's ``ws``: attach listeners, and
+    "open" tells that it is open. If that fails, "error" and "close" tell so.
+
     It belongs to the thread of its event loop. On another thread `send`, `recv`, `ping` and
     `close` only record their arguments and act when the loop awaits them, as with
     `asyncio.run_coroutine_threadsafe`.
+
+    Args:
+        url: the address to connect to. Servers and `connect` give None, and what they know as
+            keyword arguments; a subclass hands all arguments on.
+        subprotocols: to offer, in the order of preference.
+        reconnect: whether to connect again when the connection is lost or cannot be made; see
+            ``process_exception``, ``reconnect_delays``, ``min_uptime``, ``max_attempts`` and
+            ``max_elapsed`` of `connect`. "reconnecting" tells each time, with the delay in seconds
+            and the exception; "error" and "close" come once, when there is no further attempt.
+        resend_limit: with ``reconnect``, how many bytes of messages sent while there is no
+            connection are kept for the next; by default none, and such a send fails.
+        options: as for `connect`, but redirects are followed only with ``follow_redirects=True``.
+
+    Raises:
+        RuntimeError: there is no running event loop.
+        InvalidURI, TypeError, ValueError: as `connect`.
     """
 
     __slots__ = (
         "__dict__",
         "__weakref__",
-        "_bytes_checked",
-        "_close_deadline",
         "_closed_waiters",
         "_id",
-        "_last_activity",
         "_listeners",
-        "_next_ping",
-        "_pings",
-        "_pong_deadline",
+        "_reconnection",
         "_release",
         "_request",
         "_response",
         "_send_failure_told",
-        "_written_checked",
-        "latency",
         "server",
         "subprotocol",
         "url",
     )
 
-    EVENTS = frozenset({"open", "message", "ping", "pong", "close", "error"})
+    EVENTS = frozenset(
+        {
+            "open",
+            "message",
+            "ping",
+            "pong",
+            "close",
+            "error",
+            "upgrade",
+            "redirect",
+            "unexpected-response",
+            "reconnecting",
+        }
+    )
 
     def __init__(
         self,
+        url: str | None = None,
+        subprotocols: Sequence[str] | None = None,
+        *,
+        reconnect: bool = False,
+        resend_limit: int = 0,
+        **options: Any,
+    ) -> None:
+        self._listeners = ()
+        self._reconnection: Reconnection | None = None
+        self._closed_waiters: list[asyncio.Future[None]] | None = None
+        self._id: uuid.UUID | None = None
+        if url is None:
+            self.begin(**options)
+            return
+        # It makes WebSockets itself.
+        from .client import open_in_background
+
+        open_in_background(self, url, subprotocols, reconnect, resend_limit, options)
+
+    def begin(
+        self,
+        *,
         options: Options,
         driver: Any,
         loop: asyncio.AbstractEventLoop,
-        *,
         client: bool,
         request: Request | bytes,
         release: Callable[[WebSocket], None],
         server: Any = None,
-        url: str | None = None,
         generate_mask: Callable[[], bytes] | None = None,
     ) -> None:
-        Connection.__init__(
-            self,
-            options,
-            driver,
-            loop,
-            client=client,
-            state=State.CONNECTING,
-            generate_mask=generate_mask,
+        """Begin a life. Called by whoever opens it, a second time by who connects again."""
+        TimedConnection.__init__(
+            self, options, driver, loop, client=client, generate_mask=generate_mask
         )
-        self._listeners = ()
         self._request = request
         self._release = release
         self._response: Response | None = None
-        self._id: uuid.UUID | None = None
-        self._pings: dict[bytes, tuple[float, asyncio.Future[float] | None]] | None = None
-        self._closed_waiters: list[asyncio.Future[None]] | None = None
-        self._close_deadline: float | None = None
-        self._next_ping = 0.0
-        self._pong_deadline: float | None = None
-        self._last_activity = 0.0
-        self._bytes_checked = 0
-        self._written_checked: tuple[int, float] | None = None
         self._send_failure_told = False
         self.subprotocol: str | None = None
-        self.latency = 0.0
         self.server = server
-        self.url = url
+        self.url: str | None = None
 
     def __repr__(self) -> str:
         side = "client" if self.client else "server"
@@ -323,38 +347,6 @@ class WebSocket(EventSource, Connection):
             if not self.loop.is_closed():
                 self.loop.call_soon(self.emit, "error", error)
 
-    def ping(self, data: str | bytes | None = None) -> Any:  # type: ignore[override]
-        """Send a ping.
-
-        Args:
-            data: at most 125 bytes. By default it is random.
-
-        Returns:
-            Awaitable for a future with the latency in seconds: ``await (await ws.ping())``.
-
-        Raises:
-            ValueError: at the call; ``data`` is too long.
-            ConcurrencyError: at the call; a ping with the same data waits for its pong.
-            ConnectionClosed: when awaited.
-        """
-        if threading.get_ident() != self._thread:
-            return Deferred(self.ping, data)
-        payload = secrets.token_bytes(4) if data is None else as_bytes(data)
-        if len(payload) > 125:
-            raise ValueError("The data size must not be greater than 125 bytes")
-        if self._pings is None:
-            self._pings = {}
-        if payload in self._pings:
-            raise ConcurrencyError("already waiting for a pong with the same data")
-        if len(self._pings) >= MAX_PENDING_PINGS:
-            raise ConcurrencyError(f"{MAX_PENDING_PINGS} pings wait for their pongs")
-        if self.state is not State.OPEN:
-            return Failed(self, self.closed_error)
-        Connection.ping(self, payload)
-        future: asyncio.Future[float] = self.loop.create_future()
-        self._pings[payload] = (monotonic(), future)
-        return Completion(lambda: Pending(future))
-
     def pong(self, data: str | bytes = b"") -> Any:  # type: ignore[override]
         """Send a pong that nobody asked for, as a sign of life (RFC 6455 section 5.5.3)."""
         if threading.get_ident() != self._thread:
@@ -426,11 +418,14 @@ class WebSocket(EventSource, Connection):
         """
         if threading.get_ident() != self._thread:
             return Deferred(self.close, code, reason)
+        check_close(code, reason)
+        if self._reconnection is not None:
+            self._reconnection.stop()
         if self.state is State.CONNECTING:
-            check_close(code, reason)
-            return Failed(self, InvalidState(NOT_OPEN))
-        if self.outbox is not None:
-            check_close(code, reason)
+            if not self.client:
+                return Failed(self, InvalidState(REFUSE))
+            self.give_up()
+        elif self.outbox is not None:
             self.outbox.close(code, reason)
             self.deadline = 0.0  # the time for it begins
         else:
@@ -443,11 +438,23 @@ class WebSocket(EventSource, Connection):
 
     def terminate(self) -> None:
         """Close the transport at once, without a close frame."""
-        self.abort()
+        if self._reconnection is not None:
+            self._reconnection.stop()
+        if self.state is State.CONNECTING and self.client:
+            self.give_up()
+        else:
+            self.abort()
+
+    def give_up(self) -> None:
+        """The user does not want any more what is not open yet."""
+        waiting = self._reconnection is not None and self._reconnection.is_waiting
+        self.abort(None if waiting else closed_before())
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed."""
-        if self.state is State.CLOSED:
+        if self.state is State.CLOSED and (
+            self._reconnection is None or self._reconnection.is_over
+        ):
             return
         if self._closed_waiters is None:
             self._closed_waiters = []
@@ -469,61 +476,53 @@ class WebSocket(EventSource, Connection):
     def opened(self) -> None:
         """The opening handshake is done; called by whoever did it."""
         self.open()
-        now = monotonic()
-        options = self.options
-        if options.idle_timeout is not None:
-            self._last_activity = now
-        if options.ping_interval is not None:
-            self._next_ping = now + options.ping_interval
-        # The first tick finds the next deadline.
+        self.start_clock()
 
     def on_control(self, opcode: int, data: bytes | Close) -> None:
         if opcode == Opcode.PING:
             if self._listeners:
                 self.emit("ping", data)
         elif opcode == Opcode.PONG:
-            self._receive_pong(data)  # type: ignore[arg-type]
+            self.receive_pong(data)  # type: ignore[arg-type]
             if self._listeners:
                 self.emit("pong", data)
 
-    def _receive_pong(self, data: bytes) -> None:
-        """Take a pong for all pings up to the one with its data (RFC 6455 section 5.5.3)."""
-        pings = self._pings
-        if not pings or data not in pings:
-            return
-        now = monotonic()
-        for payload in list(pings):
-            sent, future = pings.pop(payload)
-            if future is None:
-                self._pong_deadline = None
-            elif not future.done():
-                future.set_result(now - sent)
-            if payload == data:
-                self.latency = now - sent
-                return
-
     def on_closing(self) -> None:
-        self.deadline = 0.0
+        super().on_closing()
         if self.outbox is not None:
             self.outbox.stop()
-        if self.options.close_timeout is not None and self._close_deadline is None:
-            self._close_deadline = monotonic() + self.options.close_timeout
 
     def closed_error(self) -> Exception:
         error = Connection.closed_error(self)
         if self.state is State.CONNECTING:
-            error.__cause__ = InvalidState(NOT_OPEN)
+            error.__cause__ = InvalidState(NOT_OPEN if self.client else REFUSE)
         return error
+
+    def connect_again(self, reconnection: Reconnection) -> None:
+        """From now on, connect again when the connection is lost."""
+        self._reconnection = reconnection
+
+    def tell_open(self) -> None:
+        """Tell that the client's connection is open."""
+        self.emit("open")
+        if self._reconnection is not None:
+            self._reconnection.opened(self)
+
+    def send_closed(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
+        if self._reconnection is not None and fin:
+            return self._reconnection.keep(self, data, binary, compress)
+        return Failed(self, self.closed_error)
 
     def on_closed(self) -> None:
         self._release(self)
         if self.outbox is not None:  # the transport was lost while the connection was open
             self.outbox.stop()
-        for _, future in (self._pings or {}).values():
-            if future is not None and not future.done():
-                future.set_exception(self.closed_error())
-                future.exception()  # nobody has to look at it
-        self._pings = None
+        self.give_up_pings()
+        if self._reconnection is None or not self._reconnection.begin(self):
+            self.tell_closed()
+
+    def tell_closed(self) -> None:
+        """Tell everybody that it is over."""
         for waiter in self._closed_waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
@@ -531,113 +530,6 @@ class WebSocket(EventSource, Connection):
             if self.error is not None:
                 self.emit("error", self.error)
             self.emit("close", self.close_code, self.close_reason)
-
-    # Timeouts
-
-    def on_deadline(self, now: float) -> float:
-        """Do what is due; returns when to look again."""
-        if self.state is State.CLOSED:
-            return float("inf")
-        if self.state is State.CLOSING:
-            if self._close_deadline is None:
-                return float("inf")
-            if now >= self._close_deadline:
-                # With both close frames there is only the peer's end of the transport missing.
-                self.abort(None if self.was_clean else closing_timeout())
-            return self._close_deadline
-        options = self.options
-        try:
-            due = min(
-                self._rest(now),
-                self._check_ending(now),
-                self._check_writing(now),
-                self._check_ping(now) if options.ping_interval is not None else float("inf"),
-                self._check_idle(now) if options.idle_timeout is not None else float("inf"),
-            )
-        except Exception as error:
-            # A masking key cannot be had. The others, who have the same clock, must not suffer.
-            self.abort(error)
-            return 0.0
-        return due if self.state is State.OPEN else 0.0
-
-    def _rest(self, now: float) -> float:
-        """Free the compressor of a connection that sends nothing."""
-        if self.deflate is None:
-            return float("inf") if self.negotiated is None else self.negotiated.rest(now)
-        # It may be in use by a thread.
-        return self.deflate.rest(now) if self.outbox is None else now + 1
-
-    def _check_ending(self, now: float) -> float:
-        """End a connection whose end waits for too long: for extensions, or in the outbox."""
-        ending = self.is_ending or (self.outbox is not None and self.outbox.is_closing)
-        if not ending or self.options.close_timeout is None:
-            self._close_deadline = None
-            return float("inf")
-        if self._close_deadline is None:
-            self._close_deadline = now + self.options.close_timeout
-        elif now >= self._close_deadline:
-            self.abort(closing_timeout())
-        return self._close_deadline
-
-    def _check_writing(self, now: float) -> float:
-        """Fail a connection whose writes are blocked and make no progress."""
-        options = self.options
-        timeouts = [t for t in (options.ping_timeout, options.write_timeout) if t is not None]
-        if not timeouts:
-            return float("inf")
-        timeout = min(timeouts)
-        if not self.is_blocked:
-            self._written_checked = None
-            return now + timeout / 2
-        written = self.wire_bytes_sent - super().buffered_amount
-        if self._written_checked is None or self._written_checked[0] != written:
-            self._written_checked = (written, now)
-        elif now - self._written_checked[1] >= timeout:
-            self.abort(
-                KeepaliveTimeout(
-                    f"the peer read nothing for {timeout} seconds", "WS_ERR_WRITE_TIMEOUT"
-                )
-            )
-        return now + timeout / 4
-
-    def _check_ping(self, now: float) -> float:
-        """Send a ping in every interval, and fail a connection that does not answer it."""
-        options = self.options
-        assert options.ping_interval is not None
-        if self._pong_deadline is not None:
-            if not self.is_reading:
-                # It is we who do not read the pong.
-                self._pong_deadline = now + (options.ping_timeout or 0)
-            elif now >= self._pong_deadline:
-                self.fail(KeepaliveTimeout("keepalive ping timeout", "WS_ERR_KEEPALIVE_TIMEOUT"))
-                return 0.0
-        if now >= self._next_ping:
-            self._next_ping = now + options.ping_interval
-            if self._pings is None:
-                self._pings = {}
-            if len(self._pings) < MAX_PENDING_PINGS:
-                payload = secrets.token_bytes(4)
-                self._pings[payload] = (now, None)
-                Connection.ping(self, payload)
-                if self._pong_deadline is None and options.ping_timeout is not None:
-                    self._pong_deadline = now + options.ping_timeout
-        if self._pong_deadline is not None:
-            return min(self._next_ping, self._pong_deadline)
-        return self._next_ping
-
-    def _check_idle(self, now: float) -> float:
-        """Fail a connection on which nothing came for too long."""
-        timeout = self.options.idle_timeout
-        assert timeout is not None
-        if self.wire_bytes_received != self._bytes_checked or not self.is_reading:
-            self._bytes_checked = self.wire_bytes_received
-            self._last_activity = now
-        elif now - self._last_activity >= timeout:
-            self.fail(
-                KeepaliveTimeout(f"nothing came for {timeout} seconds", "WS_ERR_IDLE_TIMEOUT", 1001)
-            )
-            return 0.0
-        return now + timeout / 4
 
     # Events
 
@@ -656,29 +548,6 @@ class WebSocket(EventSource, Connection):
         self.emit("message", data, is_binary)
 
 
-class Pending:
-    """Keeps a future from being awaited by the `Completion` that hands it over."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, future: asyncio.Future[float]) -> None:
-        self.future = future
-
-    def __await__(self) -> Any:
-        return self.future
-        yield
-
-
-def closing_timeout() -> KeepaliveTimeout:
-    """The error of a connection whose end took too long."""
-    return KeepaliveTimeout("timed out while closing", "WS_ERR_CLOSE_TIMEOUT")
-
-
-def as_bytes(data: Any) -> bytes:
-    """The payload of a ping or a pong."""
-    if isinstance(data, str):
-        return data.encode()
-    try:
-        return memoryview(data).tobytes()
-    except TypeError:
-        raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}") from None
+def closed_before() -> InvalidHandshake:
+    """The error of a client's connection that the user closed before it was open."""
+    return InvalidHandshake("WebSocket was closed before the connection was established")

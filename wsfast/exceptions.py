@@ -83,6 +83,7 @@ __all__ = [
     "NetworkError",
     "PayloadTooBig",
     "ProtocolError",
+    "RedirectError",
     "RequestLineTooLong",
     "SecurityError",
     "SendFailed",
@@ -255,6 +256,12 @@ class HeaderLineTooLong(SecurityError):
 
 class TooManyHeaders(SecurityError):
     """There are more headers than allowed."""
+
+
+class RedirectError(SecurityError):
+    """There are more redirects than allowed, or one leads where it must not."""
+
+    code = "WS_ERR_REDIRECT"
 
 
 class InvalidMessage(InvalidHandshake):

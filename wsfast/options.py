@@ -8,12 +8,14 @@ from typing import Any
 
 __all__ = [
     "Options",
+    "check_class",
     "check_flag",
     "check_function",
     "check_int",
     "check_logger",
     "check_socket",
     "check_str",
+    "check_timeout",
 ]
 
 UNLIMITED = 2**63 - 1
@@ -42,6 +44,12 @@ def check_str(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a str, not {value!r}")
     if not value:
         raise ValueError(f"{name} must not be empty")
+
+
+def check_class(name: str, value: object, base: type) -> None:
+    """Refuse what is not a subclass of ``base``."""
+    if not isinstance(value, type) or not issubclass(value, base):
+        raise TypeError(f"{name} must be a subclass of {base.__name__}, not {value!r}")
 
 
 def check_function(name: str, value: object) -> None:

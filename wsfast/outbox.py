@@ -287,6 +287,11 @@ class Outbox:
             self._stopped = True  # a second time would cancel its cleaning up
             self._task.cancel()
 
+    async def wait_stopped(self) -> None:
+        """Wait until nothing more is done here."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     async def _run(self) -> None:
         while self._jobs:
             try:

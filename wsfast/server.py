@@ -22,6 +22,7 @@ from .frames import State, check_close
 from .listening import listening_sockets, unix_socket
 from .options import (
     Options,
+    check_class,
     check_flag,
     check_function,
     check_int,
@@ -82,6 +83,7 @@ class WebSocketServer(EventSource):
         extensions: those that the server has, in its order of preference.
         compression: True or "deflate" to compress messages, or a `PerMessageDeflate` that says how;
             it stands behind ``extensions``.
+        websocket_class: the subclass of `WebSocket` to make.
         client_tracking: whether `connections` is kept.
         max_connections: further clients get 503.
         backlog, reuse_port: of the listening socket.
@@ -120,6 +122,7 @@ class WebSocketServer(EventSource):
         process_response: Callable[[WebSocket, Request, Response], Any] | None = None,
         extensions: Iterable[Extension] | None = None,
         compression: Compression = None,
+        websocket_class: type[WebSocket] = WebSocket,
         client_tracking: bool = True,
         max_connections: int | None = None,
         backlog: int = 1024,
@@ -160,6 +163,8 @@ class WebSocketServer(EventSource):
         check_function("process_request", process_request)
         check_function("process_response", process_response)
         check_logger(logger)
+        check_class("websocket_class", websocket_class, WebSocket)
+        self.websocket_class = websocket_class
         self.path = path
         self.logger = logger
         self.loop: Any = None

@@ -151,7 +151,15 @@ class Connection(Protocol):
     def send_failed(self, error: BaseException) -> None:
         """A send failed, and nobody awaited it."""
 
+    def send_closed(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
+        """Send while the connection is not open."""
+        return Failed(self, self.closed_error)
+
     # From the driver
+
+    def use_driver(self, driver: Any) -> None:
+        """There is a transport now."""
+        self.driver = driver
 
     def received(self, data: Any) -> None:
         """A turn: deal with input; then wake the receiver, once; then send what was held."""
@@ -477,7 +485,7 @@ class Connection(Protocol):
         try:
             self._send_message(data, binary, fin, compress)
         except ConnectionClosed:
-            return Failed(self, self.closed_error)
+            return self.send_closed(data, binary, fin, compress)
         except ConcurrencyError as error:
             # Its frames would keep the awaitable alive, and the failure would be told late.
             return Failed(self, error.with_traceback(None))

@@ -1,0 +1,229 @@
+"""Connecting again: when, how often, and what is not tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from .awaitables import Failed
+from .connecting import Opening
+from .exceptions import (
+    ConnectionClosed,
+    InvalidMessage,
+    InvalidStatus,
+    NetworkError,
+    WriteBufferFull,
+)
+from .outbox import Whole
+
+if TYPE_CHECKING:
+    from .client import connect
+    from .connection import WebSocket
+
+__all__ = ["Reconnection", "Schedule", "backoff", "process_exception"]
+
+# RFC 6455 section 7.4.1: trying again would end the same way.
+FINAL_CODES = {1000, 1002, 1003, 1007, 1008, 1009, 1010, 1015}
+
+# Those of a server, or of what stands in front of it, that may be back in a moment.
+PASSING_STATUSES = {500, 502, 503, 504}
+
+
+def backoff(first: float = 0.5, factor: float = 2.0, longest: float = 60.0) -> Iterator[float]:
+    """Delays that grow exponentially, each cut by up to a half at random.
+
+    A server that comes back is not met by all its clients at once (RFC 6455 section 7.2.3).
+
+    Args:
+        first: the first delay, in seconds.
+        factor: how much longer each is than the one before.
+        longest: where they stop growing, in seconds.
+    """
+    delay = min(first, longest)
+    while True:
+        yield delay * random.uniform(0.5, 1.0)
+        delay = min(delay * factor, longest)
+
+
+def process_exception(error: Exception) -> Exception | None:
+    """Decide whether to connect again after ``error``: None to do so, or the exception to raise.
+
+    What may pass is tried again: a server that cannot be reached, does not answer in time, hangs up
+    in the opening handshake or answers it with 500, 502, 503 or 504; a connection that is lost, or
+    closed with another code than 1000 and those that say that one side does what the other does not
+    accept. Certificates that are not valid, other statuses and other answers are not.
+    """
+    if isinstance(error, ConnectionClosed):
+        code = 1006 if error.rcvd is None else error.rcvd.code
+        return error if code in FINAL_CODES else None
+    if isinstance(error, InvalidStatus):
+        return None if error.response.status_code in PASSING_STATUSES else error
+    if isinstance(error, NetworkError) and isinstance(error.__cause__, ssl.CertificateError):
+        return error
+    if isinstance(error, OSError):  # a TimeoutError, too
+        return None
+    if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
+        return None
+    return error
+
+
+class Schedule:
+    """When to connect again, from what the user set.
+
+    Args:
+        process_exception: as the function of this name.
+        delays: makes an iterator of delays, as `backoff`.
+        min_uptime: how long, in seconds, a connection must have been open for the delays to start
+            over.
+        max_attempts: how often to try in a row; None for no limit.
+        max_elapsed: how long to try, in seconds; None for no limit.
+    """
+
+    def __init__(
+        self,
+        process_exception: Callable[[Exception], Exception | None],
+        delays: Callable[[], Iterator[float]],
+        min_uptime: float,
+        max_attempts: int | None,
+        max_elapsed: float | None,
+    ) -> None:
+        self._process_exception = process_exception
+        self._make_delays = delays
+        self._min_uptime = min_uptime
+        self._max_attempts = max_attempts
+        self._max_elapsed = max_elapsed
+        self._delays = delays()
+        self._attempts = 0
+        self._down_since: float | None = None
+        self._open_since: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as is known here."""
+        return self._open_since is not None
+
+    def opened(self) -> None:
+        """A connection is open."""
+        self._open_since = monotonic()
+
+    def next_delay(self, error: Exception | None) -> float:
+        """How long to wait, in seconds, before the next attempt.
+
+        Args:
+            error: what ended the connection, or made the last attempt fail; None if the user asks
+                for another connection.
+
+        Raises:
+            Exception: there is no next attempt, because ``process_exception`` returns or raises an
+                exception, or because the limits are reached: then it is ``error``.
+        """
+        now = monotonic()
+        if self._open_since is not None and now - self._open_since >= self._min_uptime:
+            self._delays = self._make_delays()
+            self._attempts = 0
+            self._down_since = None
+        self._open_since = None
+        if self._down_since is None:
+            self._down_since = now
+        if error is None:
+            return next(self._delays, 0.0)
+        verdict = self._process_exception(error)
+        if verdict is not None:
+            raise verdict
+        self._attempts += 1
+        if self._max_attempts is not None and self._attempts > self._max_attempts:
+            raise error
+        delay = next(self._delays, None)
+        if delay is None:
+            raise error
+        elapsed = now + delay - self._down_since
+        if self._max_elapsed is not None and elapsed > self._max_elapsed:
+            raise error
+        return delay
+
+
+class Reconnection:
+    """What lets a WebSocket live again.
+
+    Args:
+        config: how to connect.
+        resend_limit: how many bytes of messages to keep while there is no connection.
+    """
+
+    def __init__(self, config: connect, resend_limit: int) -> None:
+        self._config = config
+        self._schedule = config.schedule()
+        self._resend_limit = resend_limit
+        self._kept: deque[Whole] = deque()
+        self._kept_size = 0
+        self._opening: Opening | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = False
+        self.is_over = False
+        """Whether there will be no further attempt."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the delay before the next attempt is not over."""
+        return self._opening is not None and self._opening.is_waiting
+
+    def stop(self) -> None:
+        """The user closes: do not connect again."""
+        self._stopped = True
+
+    def opened(self, websocket: WebSocket) -> None:
+        """The connection is open: send what was kept."""
+        self._schedule.opened()
+        kept, self._kept = self._kept, deque()
+        self._kept_size = 0
+        for message in kept:
+            websocket.send(message.data, binary=message.binary, compress=message.compress)
+            message.finish(None)
+
+    def begin(self, websocket: WebSocket) -> bool:
+        """The connection is lost, or cannot be made; returns whether to connect again."""
+        error: Any = websocket.closed_error() if self._schedule.is_open else websocket.error
+        try:
+            delay = None if self._stopped else self._schedule.next_delay(error)
+        except Exception:
+            delay = None
+        if delay is None:
+            self._end(websocket)
+            return False
+        self._config.reconnecting(error, delay)
+        self._task = websocket.loop.create_task(self._run(websocket, delay, error))
+        return True
+
+    async def _run(self, websocket: WebSocket, delay: float, error: Exception) -> None:
+        if websocket.outbox is not None:
+            await websocket.outbox.wait_stopped()
+        if self._stopped:
+            self._end(websocket)
+            websocket.tell_closed()
+            return
+        self._opening = opening = Opening(self._config, websocket)
+        websocket.emit("reconnecting", delay, error)
+        await opening.run_in_background(delay)
+
+    def _end(self, websocket: WebSocket) -> None:
+        self.is_over = True
+        while self._kept:
+            self._kept.popleft().finish(websocket.closed_error())
+        self._kept_size = 0
+
+    def keep(self, websocket: WebSocket, data: Any, binary: bool | None, compress: bool) -> Any:
+        """Keep a message for the next connection; returns the awaitable of its sending."""
+        if self.is_over or self._stopped or not self._resend_limit:
+            return Failed(websocket, websocket.closed_error)
+        message = Whole(websocket, data, binary, True, compress)
+        size = self._kept_size + message.size
+        if size > self._resend_limit:
+            return Failed(websocket, WriteBufferFull(size, self._resend_limit))
+        self._kept_size = size
+        self._kept.append(message)
+        return message
