@@ -13,7 +13,7 @@ async def main(url):
 
     @ws.on("open")
     def opened():
-        # Whatever has a buffer can be sent: an array, a memoryview of a part of one, NumPy's arrays.
+        # Whatever has a buffer can be sent: an array, a part of one, what NumPy has.
         ws.send(array.array("f", [i / 2 for i in range(5)]))
 
     @ws.on("message")

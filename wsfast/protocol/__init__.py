@@ -1,9 +1,11 @@
 """WebSocket without I/O: for those who bring their own sockets, and for tests.
 
-`ServerProtocol` and `ClientProtocol` turn bytes into events and calls into bytes. The opening
-handshake is also there as functions, in `wsfast.protocol.handshake`.
+`ServerProtocol` and `ClientProtocol` turn bytes into events and calls into bytes. Below them,
+`FrameReader` and `encode_frame` read and write single frames. The opening handshake is also there
+as functions, in `wsfast.protocol.handshake`.
 """
 
+from .._backend import FrameReader, encode_frame
 from .base import Event, EventProtocol, Message, Ping, Pong
 from .client import ClientProtocol
 from .headers import Headers
@@ -14,6 +16,7 @@ __all__ = [
     "ClientProtocol",
     "Event",
     "EventProtocol",
+    "FrameReader",
     "Headers",
     "Message",
     "Ping",
@@ -21,4 +24,5 @@ __all__ = [
     "Request",
     "Response",
     "ServerProtocol",
+    "encode_frame",
 ]
