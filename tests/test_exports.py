@@ -61,6 +61,7 @@ NAMES = [
     *("Options", "Origin", "Request", "Response", "State", "Statistics", "Subprotocol"),
     *("WebSocket", "WebSocketServer", "__version__", "accept_key", "basic_auth", "broadcast"),
     *("backoff", "connect", "process_exception", "serve"),
+    *("Codec", "HeaderJSON", "HeaderMessage"),
 ]
 
 CLOSE = wsfast.Close(1000, "bye")

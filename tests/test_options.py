@@ -67,7 +67,7 @@ def refused(make, name, value, kind=(TypeError, ValueError)):
 
 
 def test_the_tables_of_this_file_are_complete():
-    assert {field.name for field in fields(wsfast.Options)} == {*SIZES, *TIMES}
+    assert {field.name for field in fields(wsfast.Options)} == {*SIZES, *TIMES, "codec"}
 
 
 @everywhere

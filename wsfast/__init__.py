@@ -5,6 +5,7 @@ from ._version import __version__
 from .auth import basic_auth
 from .broadcast import broadcast
 from .client import connect
+from .codec import Codec, HeaderJSON, HeaderMessage
 from .connection import Statistics, WebSocket
 from .exceptions import (
     ConcurrencyError,
@@ -59,6 +60,7 @@ __all__ = [
     "ClientInfo",
     "Close",
     "CloseCode",
+    "Codec",
     "ConcurrencyError",
     "ConnectionClosed",
     "ConnectionClosedError",
@@ -67,7 +69,9 @@ __all__ = [
     "DataLike",
     "DuplicateParameter",
     "ExtensionError",
+    "HeaderJSON",
     "HeaderLineTooLong",
+    "HeaderMessage",
     "Headers",
     "InvalidHandshake",
     "InvalidHeader",

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._backend import compress_alone, encode_frame, send_to_all
+from ._backend import Connection, compress_alone, encode_frame, send_to_all
 from .awaitables import Completion, Deferred, Operation
 from .frames import RSV1, CloseCode, Opcode, State
 
@@ -35,7 +35,8 @@ def broadcast(
 
     Args:
         connections: as `WebSocketServer.connections`; all of one event loop.
-        data: str is sent as text, anything bytes-like as binary.
+        data: str is sent as text, anything bytes-like as binary. With a codec, what its ``encode``
+            returns.
         slow: what to do for a connection with more than ``write_limit`` bytes to write: "drop" the
             message, "close" the connection with 1013, or "wait": send, and awaiting the result
             waits for all of them.
@@ -51,6 +52,7 @@ def broadcast(
     else:
         try:
             opcode, payload = Opcode.BINARY, memoryview(data).tobytes()
+            data = payload
         except TypeError:
             raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}") from None
     connections = tuple(connections)
@@ -75,7 +77,7 @@ def broadcast(
         ):
             websocket.messages_dropped += 1
         else:
-            waits.append(websocket.send(data))
+            waits.append(Connection.send(websocket, data))  # it is encoded
     if slow == "wait":
         waits += [
             websocket.drain()

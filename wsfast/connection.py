@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
+from .codec import decoding_class
 from .events import EventSource
 from .exceptions import ConcurrencyError, ConnectionClosedOK, InvalidHandshake, InvalidState
 from .frames import Close, Opcode, State, check_close
@@ -145,6 +146,8 @@ class WebSocket(EventSource, TimedConnection):
         generate_mask: Callable[[], bytes] | None = None,
     ) -> None:
         """Begin a life. Called by whoever opens it, a second time by who connects again."""
+        if options.codec is not None:
+            self.__class__ = decoding_class(type(self))
         TimedConnection.__init__(
             self, options, driver, loop, client=client, generate_mask=generate_mask
         )

@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .codec import Codec, check_codec
+
 __all__ = [
     "Options",
     "check_class",
@@ -111,6 +113,7 @@ class Options:
         ping_timeout: for the pong, and for progress of a blocked write.
         idle_timeout: without any frame from the peer.
         write_timeout: without progress of a blocked write.
+        codec: encodes what is sent and decodes what is received, as `HeaderJSON` does.
 
     Raises:
         TypeError, ValueError: an option is not valid. The text names it.
@@ -129,12 +132,15 @@ class Options:
     ping_timeout: float | None = 20
     idle_timeout: float | None = None
     write_timeout: float | None = None
+    codec: Codec | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith(("_timeout", "_interval")):
                 check_timeout(field.name, value)
+            elif field.name == "codec":
+                check_codec(value)
             else:
                 check_size(field.name, value, minimum=1)
         if self.write_limit is None:

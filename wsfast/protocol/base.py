@@ -71,7 +71,10 @@ class EventProtocol(Protocol):
         generate_mask: Callable[[], bytes] | None = None,
         **options: Any,
     ) -> None:
+        codec = options.get("codec")
         limits = Options.take(options)
+        if codec is not None:
+            raise TypeError("codec is an option of connections; here events have the messages")
         if options:
             raise TypeError(f"there is no option {next(iter(options))!r}")
         super().__init__(limits, client=client, state=State.CONNECTING, generate_mask=generate_mask)
