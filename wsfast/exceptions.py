@@ -192,15 +192,56 @@ def connection_closed(
 RESOLVER_ERRORS = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
 
+# Why a certificate is not accepted: OpenSSL's numbers (X509_V_ERR_...), by the names that Node has.
+CERTIFICATE_ERRORS = {
+    2: "UNABLE_TO_GET_ISSUER_CERT",
+    3: "UNABLE_TO_GET_CRL",
+    4: "UNABLE_TO_DECRYPT_CERT_SIGNATURE",
+    5: "UNABLE_TO_DECRYPT_CRL_SIGNATURE",
+    6: "UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY",
+    7: "CERT_SIGNATURE_FAILURE",
+    8: "CRL_SIGNATURE_FAILURE",
+    9: "CERT_NOT_YET_VALID",
+    10: "CERT_HAS_EXPIRED",
+    11: "CRL_NOT_YET_VALID",
+    12: "CRL_HAS_EXPIRED",
+    13: "ERROR_IN_CERT_NOT_BEFORE_FIELD",
+    14: "ERROR_IN_CERT_NOT_AFTER_FIELD",
+    15: "ERROR_IN_CRL_LAST_UPDATE_FIELD",
+    16: "ERROR_IN_CRL_NEXT_UPDATE_FIELD",
+    17: "OUT_OF_MEM",
+    18: "DEPTH_ZERO_SELF_SIGNED_CERT",
+    19: "SELF_SIGNED_CERT_IN_CHAIN",
+    20: "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+    21: "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+    22: "CERT_CHAIN_TOO_LONG",
+    23: "CERT_REVOKED",
+    25: "PATH_LENGTH_EXCEEDED",
+    26: "INVALID_PURPOSE",
+    27: "CERT_UNTRUSTED",
+    28: "CERT_REJECTED",
+    62: "ERR_TLS_CERT_ALTNAME_INVALID",  # of the host's name
+    64: "ERR_TLS_CERT_ALTNAME_INVALID",  # of its address
+    79: "INVALID_CA",
+}
+
+
 class NetworkError(WebSocketException, OSError):
-    """The operating system reported an error. ``code`` is its name, as in ``ECONNRESET``."""
+    """The network, or the operating system, or TLS, failed. ``code`` is a name that is stable.
+
+    That is the system's name, as in ``ECONNREFUSED`` and ``ECONNRESET``; the resolver's, as in
+    ``EAI_NONAME``; one of ``CERTIFICATE_ERRORS``, as in ``CERT_HAS_EXPIRED``; OpenSSL's for what
+    else goes wrong in TLS. The original error is the ``__cause__``.
+    """
 
     @classmethod
     def wrap(cls, error: BaseException) -> NetworkError:
         """A NetworkError that tells what ``error`` tells, with ``error`` as its cause."""
         number = error.errno if isinstance(error, OSError) and error.errno else 0
         wrapped = cls(number, str(error) or type(error).__name__)
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLCertVerificationError):
+            wrapped.code = CERTIFICATE_ERRORS.get(error.verify_code, "CERTIFICATE_VERIFY_FAILED")
+        elif isinstance(error, ssl.SSLError):
             # One that OpenSSL did not report has no reason.
             wrapped.code = getattr(error, "reason", None) or "WS_ERR_TLS"
         elif isinstance(error, socket.gaierror):
