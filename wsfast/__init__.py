@@ -46,6 +46,7 @@ from .exceptions import (
     WebSocketException,
     WriteBufferFull,
 )
+from .forwarded import Forwarded, TrustedProxies
 from .frames import Close, CloseCode, Opcode, State
 from .options import Options
 from .protocol.handshake import accept_key
@@ -69,6 +70,7 @@ __all__ = [
     "DataLike",
     "DuplicateParameter",
     "ExtensionError",
+    "Forwarded",
     "HeaderJSON",
     "HeaderLineTooLong",
     "HeaderMessage",
@@ -108,6 +110,7 @@ __all__ = [
     "Subprotocol",
     "TooManyFragments",
     "TooManyHeaders",
+    "TrustedProxies",
     "UnexpectedExtension",
     "WebSocket",
     "WebSocketException",

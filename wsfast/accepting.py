@@ -37,7 +37,7 @@ class ClientInfo(NamedTuple):
     Args:
         origin: the Origin header, None if there is none.
         request: the request.
-        secure: whether it came over TLS.
+        secure: whether the client used TLS: by the word of a trusted proxy, if it came by one.
     """
 
     origin: str | None
@@ -212,7 +212,7 @@ class ServerHandshake:
         upgrade = handshake.check_upgrade(request.headers)
         origin = handshake.check_origin(request.headers, upgrade.version, server.origins)
         if server.verify_client is not None:
-            secure = self._driver.get_extra_info(self, "sslcontext") is not None
+            secure = ws.client_scheme == "wss"
             verdict = yield server.verify_client, (ClientInfo(origin, request, secure),)
             if isinstance(verdict, Response):
                 return verdict

@@ -14,6 +14,7 @@ from .awaitables import Completion, Deferred, Failed, Operation
 from .codec import decoding_class
 from .events import EventSource
 from .exceptions import ConcurrencyError, ConnectionClosedOK, InvalidHandshake, InvalidState
+from .forwarded import find_client
 from .frames import Close, Opcode, State, check_close
 from .keepalive import TimedConnection, as_bytes
 from .outbox import Outbox, as_part, read_parts
@@ -22,6 +23,7 @@ from .protocol.http import parse_request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .forwarded import Forwarded
     from .options import Options
     from .protocol.http import Request, Response
     from .reconnection import Reconnection
@@ -206,6 +208,30 @@ class WebSocket(EventSource, TimedConnection):
     def remote_address(self) -> Any:
         """The address of the other end, as the socket has it."""
         return self.driver.get_extra_info(self, "peername")
+
+    @property
+    def forwarded(self) -> Forwarded:
+        """Where the client is, and what it asked for, as far as ``trusted_proxies`` tell it."""
+        return find_client(
+            getattr(self.server, "trusted_proxies", None),
+            self.local_address if self.client else self.remote_address,
+            self.driver.get_extra_info(self, "sslcontext") is not None,
+            self.request.headers,
+        )
+
+    @property
+    def client_address(self) -> tuple[str, int | None] | None:
+        """The client's host and port, by `forwarded`; None on a Unix socket.
+
+        The port is None where a proxy does not tell it. The host of a client that no trusted proxy
+        names is the one of `remote_address`.
+        """
+        return self.forwarded.address
+
+    @property
+    def client_scheme(self) -> str:
+        """ "wss" if the client used TLS, by `forwarded`, else "ws"."""
+        return self.forwarded.scheme
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What asyncio's transports tell by this method: "ssl_object", "socket" and so on."""

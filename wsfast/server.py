@@ -18,6 +18,7 @@ from .connection import WebSocket
 from .events import EventSource
 from .exceptions import ConnectionClosed, ProtocolError
 from .extensions.negotiation import select_extensions
+from .forwarded import TrustedProxies, check_trusted_proxies
 from .frames import State, check_close
 from .listening import listening_sockets, unix_socket
 from .options import (
@@ -87,6 +88,9 @@ class WebSocketServer(EventSource):
         client_tracking: whether `connections` is kept.
         max_connections: further clients get 503.
         backlog, reuse_port: of the listening socket.
+        trusted_proxies: the addresses and networks of reverse proxies, and "unix", whose
+            X-Forwarded-For, -Proto and -Host tell `WebSocket.client_address` and what is
+            `ClientInfo.secure`; or a `TrustedProxies`, for those that send Forwarded (RFC 7239).
         server_header: the Server header; None for none.
         logger: instead of the logger ``wsfast.server``.
         driver: "epoll" or "asyncio"; by default "epoll" where it is to be had.
@@ -127,6 +131,7 @@ class WebSocketServer(EventSource):
         max_connections: int | None = None,
         backlog: int = 1024,
         reuse_port: bool = False,
+        trusted_proxies: TrustedProxies | Iterable[str] | None = None,
         server_header: str | None = handshake.SERVER,
         logger: LoggerLike = logger,
         driver: str | None = None,
@@ -179,6 +184,7 @@ class WebSocketServer(EventSource):
             () if subprotocols is None else subprotocols
         )
         self.extensions = select_extensions(extensions, compression, self.options.max_size)
+        self.trusted_proxies = check_trusted_proxies(trusted_proxies)
         self.verify_client = verify_client
         self.select_subprotocol = select_subprotocol
         self.process_request = process_request

@@ -6,9 +6,11 @@ import pytest
 
 from wsfast.exceptions import InvalidHandshake, InvalidURI
 from wsfast.extensions import parse_extensions
+from wsfast.forwarded import TrustedProxies, find_client
 from wsfast.protocol import http
 from wsfast.protocol.handshake import OriginPolicy
 from wsfast.protocol.headers import (
+    Headers,
     parse_authorization_basic,
     parse_subprotocols,
     parse_token_list,
@@ -166,6 +168,28 @@ def test_origins(value):
     policy = OriginPolicy(["https://a.com"])
     assert_linear(lambda text: policy.allows(f"https://{text}"), value)
     assert_linear(lambda text: policy.allows(text), value)
+
+
+CHAINS = {
+    **VALUES,
+    "addresses": lambda size: "10.0.0.2," * (size // 9) + "10.0.0.2",
+    "elements": lambda size: "for=10.0.0.2," * (size // 13) + "for=10.0.0.2",
+    "parameters": lambda size: "".join(f"a{n}=b;" for n in range(size // 9)) + "for=10.0.0.2",
+    "quoted": lambda size: 'for="' + "\\c" * (size // 2) + '"',
+    "digits": lambda size: "1" * size,
+    "colons": lambda size: ":" * size,
+}
+
+
+@pytest.mark.parametrize("value", CHAINS.values(), ids=CHAINS)
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+def test_chains_of_proxies(value, header):
+    trusted = TrustedProxies(["10.0.0.0/8"], header=header)
+
+    def find(text):
+        find_client(trusted, ("10.0.0.1", 80), False, Headers([(header, text)]))
+
+    assert_linear(find, value)
 
 
 PARTS = {
