@@ -62,7 +62,7 @@ NAMES = [
     *("WebSocket", "WebSocketServer", "__version__", "accept_key", "basic_auth", "broadcast"),
     *("backoff", "connect", "process_exception", "serve"),
     *("Codec", "HeaderJSON", "HeaderMessage"),
-    *("Forwarded", "TrustedProxies"),
+    *("CORS", "Forwarded", "TrustedProxies"),
 ]
 
 CLOSE = wsfast.Close(1000, "bye")

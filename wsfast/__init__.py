@@ -7,6 +7,7 @@ from .broadcast import broadcast
 from .client import connect
 from .codec import Codec, HeaderJSON, HeaderMessage
 from .connection import Statistics, WebSocket
+from .cors import CORS
 from .exceptions import (
     ConcurrencyError,
     ConnectionClosed,
@@ -58,6 +59,7 @@ from .typing import Data, DataLike, Origin, Subprotocol
 
 __all__ = [
     "BACKEND",
+    "CORS",
     "ClientInfo",
     "Close",
     "CloseCode",

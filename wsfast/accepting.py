@@ -71,6 +71,7 @@ class ServerHandshake:
         self._server = server
         self._reader: HeadReader | None = HeadReader()
         self._driver: Any = None
+        self._request: Request | None = None
         self._rest = b""
         self._ws: WebSocket | None = None
         self._extensions: Extensions | None = None
@@ -191,6 +192,10 @@ class ServerHandshake:
         unavailable = server.unavailable()
         if unavailable is not None:
             return unavailable
+        if server.cors is not None and request.method == "OPTIONS":
+            preflight = server.cors.preflight(request)
+            if preflight is not None:
+                return preflight
         keep = server.process_request or server.process_response or server.verify_client
         ws = self._ws = server.websocket_class(
             None,
@@ -277,6 +282,8 @@ class ServerHandshake:
             answer = response
         elif response.status_code != 101 or self._ws is None:
             try:
+                if server.cors is not None and self._request is not None:
+                    response = server.cors.apply(response, self._request)
                 date = handshake.http_date(time.time())
                 answer = handshake.closing_response(response, date=date).serialize()
             except Exception as error:
@@ -292,8 +299,9 @@ class ServerHandshake:
                 self._fail_response(error)
                 return
         self._answered = True
-        websocket = self._ws
+        websocket, request = self._ws, self._request
         assert websocket is not None
+        assert request is not None
         if not isinstance(response, bytes):
             websocket._response = response
         driver = self._driver
@@ -302,7 +310,7 @@ class ServerHandshake:
         if self._extensions is not None:
             attach(websocket, self._extensions)
         websocket.opened()
-        server.accept_connection(websocket, self._request)
+        server.accept_connection(websocket, request)
         server.handshake_ended(self)
         if self._rest:
             websocket.receive_soon(self._rest)

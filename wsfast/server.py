@@ -15,6 +15,7 @@ from . import engine
 from .accepting import SERVER_CLOSING, ClientInfo, ServerHandshake
 from .awaitables import Completion
 from .connection import WebSocket
+from .cors import CORS, check_cors
 from .events import EventSource
 from .exceptions import ConnectionClosed, ProtocolError
 from .extensions.negotiation import select_extensions
@@ -88,6 +89,8 @@ class WebSocketServer(EventSource):
         client_tracking: whether `connections` is kept.
         max_connections: further clients get 503.
         backlog, reuse_port: of the listening socket.
+        cors: a `CORS`, which says what web pages may read of the HTTP answers, and where there are
+            no ``origins`` who may connect; or True for the pages of ``origins``.
         trusted_proxies: the addresses and networks of reverse proxies, and "unix", whose
             X-Forwarded-For, -Proto and -Host tell `WebSocket.client_address` and what is
             `ClientInfo.secure`; or a `TrustedProxies`, for those that send Forwarded (RFC 7239).
@@ -131,6 +134,7 @@ class WebSocketServer(EventSource):
         max_connections: int | None = None,
         backlog: int = 1024,
         reuse_port: bool = False,
+        cors: CORS | bool | None = None,
         trusted_proxies: TrustedProxies | Iterable[str] | None = None,
         server_header: str | None = handshake.SERVER,
         logger: LoggerLike = logger,
@@ -180,6 +184,9 @@ class WebSocketServer(EventSource):
         self.server_header = server_header
         self.ssl = server_context(ssl, cert, key, ca, verify)
         self.origins = handshake.OriginPolicy(origins)
+        self.cors = check_cors(cors, None if origins is None else self.origins)
+        if origins is None and self.cors is not None:
+            self.origins = self.cors.policy
         self.subprotocols = handshake.check_subprotocols(
             () if subprotocols is None else subprotocols
         )
