@@ -62,7 +62,7 @@ NAMES = [
     *("WebSocket", "WebSocketServer", "__version__", "accept_key", "basic_auth", "broadcast"),
     *("backoff", "connect", "process_exception", "serve"),
     *("Codec", "HeaderJSON", "HeaderMessage"),
-    *("CORS", "Forwarded", "TrustedProxies"),
+    *("Bearer", "CORS", "Forwarded", "TrustedProxies", "bearer_auth"),
 ]
 
 CLOSE = wsfast.Close(1000, "bye")

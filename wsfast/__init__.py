@@ -2,7 +2,7 @@
 
 from ._backend import BACKEND
 from ._version import __version__
-from .auth import basic_auth
+from .auth import Bearer, basic_auth, bearer_auth
 from .broadcast import broadcast
 from .client import connect
 from .codec import Codec, HeaderJSON, HeaderMessage
@@ -59,6 +59,7 @@ from .typing import Data, DataLike, Origin, Subprotocol
 
 __all__ = [
     "BACKEND",
+    "Bearer",
     "CORS",
     "ClientInfo",
     "Close",
@@ -122,6 +123,7 @@ __all__ = [
     "accept_key",
     "backoff",
     "basic_auth",
+    "bearer_auth",
     "broadcast",
     "connect",
     "process_exception",

@@ -37,7 +37,7 @@ from .options import (
     check_timeout,
 )
 from .protocol import handshake
-from .protocol.headers import Headers
+from .protocol.headers import Bearer, Headers
 from .reconnection import Reconnection, Schedule, backoff, process_exception
 from .redirects import Target, place
 from .sessions import Resumption
@@ -72,7 +72,8 @@ class connect:
         require_subprotocol: whether to refuse a server that selects none of them.
         origin: the Origin header.
         additional_headers: further headers of the request.
-        auth: (user name, password) for Basic authentication; those of the address come first.
+        auth: (user name, password) or "user name:password" for Basic authentication, or a `Bearer`;
+            a user name and a password in the address come first.
         user_agent_header: the User-Agent header; None for none.
         ssl: a context for TLS. It is taken as it is; connecting again with it to the same server
             resumes a session, on the epoll driver, unless its options have ``OP_NO_TICKET``.
@@ -134,7 +135,7 @@ class connect:
         require_subprotocol: bool = False,
         origin: str | None = None,
         additional_headers: HeadersLike | None = None,
-        auth: str | tuple[str, str] | None = None,
+        auth: str | tuple[str, str] | Bearer | None = None,
         user_agent_header: str | None = handshake.USER_AGENT,
         ssl: ssl_module.SSLContext | None = None,
         cert: Any = None,

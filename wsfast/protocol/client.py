@@ -13,6 +13,7 @@ from ..typing import HeadersLike
 from ..uri import WebSocketURI, parse_uri
 from . import handshake
 from .base import EventProtocol
+from .headers import Bearer
 from .http import Request, Response, ResponseReader
 
 __all__ = ["ClientProtocol"]
@@ -30,7 +31,8 @@ class ClientProtocol(EventProtocol):
         require_subprotocol: whether to refuse a server that selects none of them.
         origin: the Origin header.
         additional_headers: further headers of the request.
-        auth: (user name, password) for Basic authentication; those of the address come first.
+        auth: (user name, password) or "user name:password" for Basic authentication, or a `Bearer`;
+            a user name and a password in the address come first.
         user_agent_header: the User-Agent header; None for none.
         protocol_version: 13 or 8.
         options: as for `EventProtocol`.
@@ -44,7 +46,7 @@ class ClientProtocol(EventProtocol):
         require_subprotocol: bool = False,
         origin: str | None = None,
         additional_headers: HeadersLike | None = None,
-        auth: str | tuple[str, str] | None = None,
+        auth: str | tuple[str, str] | Bearer | None = None,
         user_agent_header: str | None = handshake.USER_AGENT,
         protocol_version: int = 13,
         generate_mask: Callable[[], bytes] | None = None,

@@ -33,6 +33,7 @@ from ..exceptions import (
 from ..typing import HeadersLike
 from ..uri import WebSocketURI
 from .headers import (
+    Bearer,
     Headers,
     build_authorization_basic,
     is_token,
@@ -522,7 +523,7 @@ def build_request(
     extensions: str | None = None,
     origin: str | None = None,
     additional_headers: HeadersLike = (),
-    auth: str | tuple[str, str] | None = None,
+    auth: str | tuple[str, str] | Bearer | None = None,
     user_agent: str | None = USER_AGENT,
     version: int = 13,
 ) -> Request:
@@ -537,7 +538,7 @@ def build_request(
         additional_headers: further headers. Host, Origin, Authorization and User-Agent given here
             count instead of what the other arguments say.
         auth: user name and password, as a pair or with a colon between, for a Basic Authorization
-            header, unless the address has them.
+            header, unless the address has them; or a `Bearer`.
         user_agent: the value of User-Agent; None for no such header.
         version: 13 or 8.
 
@@ -571,11 +572,13 @@ def build_request(
     return Request(uri.resource_name, headers)
 
 
-def _authorization(uri: WebSocketURI, auth: str | tuple[str, str] | None) -> str | None:
+def _authorization(uri: WebSocketURI, auth: str | tuple[str, str] | Bearer | None) -> str | None:
     if uri.user_info is not None:
         return build_authorization_basic(*uri.user_info)
     if auth is None:
         return None
+    if isinstance(auth, Bearer):
+        return f"Bearer {auth.token}"
     if isinstance(auth, str):
         username, colon, password = auth.partition(":")
         if not colon:
@@ -584,7 +587,7 @@ def _authorization(uri: WebSocketURI, auth: str | tuple[str, str] | None) -> str
         username, password = auth
     else:
         # Without its value, which may be half right.
-        raise TypeError("auth must be a tuple of user name and password")
+        raise TypeError("auth must be a tuple of user name and password, or a Bearer")
     return build_authorization_basic(username, password)
 
 

@@ -17,14 +17,17 @@ from ..typing import HeadersLike
 from .scanner import TOKEN, Scanner
 
 __all__ = [
+    "Bearer",
     "Headers",
     "MultipleValuesError",
     "build_authorization_basic",
     "build_quoted_string",
     "build_www_authenticate_basic",
+    "build_www_authenticate_bearer",
     "check_header",
     "is_token",
     "parse_authorization_basic",
+    "parse_authorization_bearer",
     "parse_subprotocols",
     "parse_token_list",
 ]
@@ -33,6 +36,9 @@ __all__ = [
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # RFC 7617 section 2: the scheme is case-insensitive, the credentials are one token68.
 _BASIC = re.compile(r"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})")
+# RFC 6750 section 2.1.
+_TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_BEARER = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] +({_TOKEN68.pattern})")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 # What opening handshakes have, as it is received, with how it is shown and looked up: one look here
 # instead of decoding.
@@ -326,3 +332,43 @@ def parse_authorization_basic(header: str) -> tuple[bytes, bytes]:
             if colon:
                 return username, password
     raise InvalidHeaderFormat("Authorization", None, "invalid Authorization header")
+
+
+class Bearer:
+    """A token to authenticate with (RFC 6750): for the option ``auth`` of a client.
+
+    Args:
+        token: ASCII letters, digits and ``-._~+/``, and ``=`` at the end.
+
+    Raises:
+        TypeError, ValueError: the token cannot be sent. The text does not show it.
+    """
+
+    __slots__ = ("token",)
+
+    def __init__(self, token: str) -> None:
+        if not isinstance(token, str):
+            raise TypeError(f"a token must be a str, not {type(token).__name__}")
+        if not _TOKEN68.fullmatch(token):
+            raise ValueError("a token has only letters, digits and -._~+/, and = at the end")
+        self.token = token
+
+    def __repr__(self) -> str:
+        return "Bearer(...)"
+
+
+def build_www_authenticate_bearer(realm: str) -> str:
+    """The WWW-Authenticate header that asks for a token (RFC 6750 section 3)."""
+    return f"Bearer realm={build_quoted_string(realm)}"
+
+
+def parse_authorization_bearer(header: str) -> str:
+    """Read an Authorization header with a token.
+
+    Raises:
+        InvalidHeaderFormat: it is not of the Bearer scheme. The message does not repeat it.
+    """
+    match = _BEARER.fullmatch(header)
+    if match is None:
+        raise InvalidHeaderFormat("Authorization", None, "invalid Authorization header")
+    return match[1]
