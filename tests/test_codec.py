@@ -224,6 +224,33 @@ async def test_servers_of_the_event_style_have_codecs_too():
         assert await ws.recv() == ("HELLO", [1])
 
 
+async def test_a_websocket_that_connects_by_itself_has_a_codec_too():
+    """M7"""
+    received = asyncio.Queue()
+    async with serve() as server, asyncio.timeout(PATIENCE):
+        ws = wsfast.WebSocket(uri_of(server), codec=CODEC)
+        ws.on("open", lambda: ws.send(("a", 1)))
+        ws.on("message", lambda message, is_binary: received.put_nowait(message))
+        assert await received.get() == HeaderMessage("a", 1)
+        await ws.close()
+
+
+async def test_a_class_of_the_user_may_have_a_codec():
+    """M7"""
+
+    class Named(wsfast.WebSocket):
+        name = "own"
+
+    async with (
+        serve() as server,
+        wsfast.connect(uri_of(server), codec=CODEC, websocket_class=Named) as ws,
+    ):
+        assert isinstance(ws, Named)
+        assert ws.name == "own"
+        await ws.send(("a", 1))
+        assert await ws.recv() == ("a", 1)
+
+
 async def test_a_connection_with_a_codec_is_what_it_was():
     """M7: the class is a subclass, one for each; without a codec there is nothing of it."""
     async with serve() as server, wsfast.connect(uri_of(server)) as ws:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     Base = object
 
-__all__ = ["Codec", "HeaderJSON", "HeaderMessage", "check_codec", "decoding_class"]
+__all__ = ["Codec", "HeaderJSON", "HeaderMessage", "check_codec", "decoding_class", "use_codec"]
 
 
 @runtime_checkable
@@ -133,8 +133,16 @@ def check_codec(codec: object) -> None:
         raise TypeError(f"codec must have the methods encode and decode, not {codec!r}")
 
 
+def use_codec(websocket: WebSocket) -> None:
+    """Let a connection that begins encode and decode by ``options.codec``."""
+    websocket.__class__ = decoding_class(type(websocket))
+    websocket._undecodable = None  # type: ignore[attr-defined]
+
+
 def decoding_class(websocket_class: type[WebSocket]) -> type[WebSocket]:
     """The class of connections with a codec: those without have nothing of it."""
+    if issubclass(websocket_class, Decoding):
+        return websocket_class
     decoding = decoding_classes.get(websocket_class)
     if decoding is None:
         # Of the same layout, so that an object of the one may become one of the other.
@@ -152,11 +160,11 @@ class Decoding(Base):
 
     __slots__ = ()
 
-    # What the next receiver is told: the message behind those of a batch could not be decoded.
-    _undecodable: Exception | None = None
-
     if TYPE_CHECKING:
         _decoded_listener: Callable[[Any, bool], object]
+
+        # What the next receiver is told: the message behind those of a batch cannot be decoded.
+        _undecodable: Exception | None
 
     def send(
         self, data: Any, *, binary: bool | None = None, compress: bool = True, fin: bool = True

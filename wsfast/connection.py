@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
-from .codec import decoding_class
+from .codec import use_codec
 from .events import EventSource
 from .exceptions import ConcurrencyError, ConnectionClosedOK, InvalidHandshake, InvalidState
 from .forwarded import find_client
@@ -149,7 +149,7 @@ class WebSocket(EventSource, TimedConnection):
     ) -> None:
         """Begin a life. Called by whoever opens it, a second time by who connects again."""
         if options.codec is not None:
-            self.__class__ = decoding_class(type(self))
+            use_codec(self)
         TimedConnection.__init__(
             self, options, driver, loop, client=client, generate_mask=generate_mask
         )

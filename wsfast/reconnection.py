@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ._backend import Connection
 from .awaitables import Failed
 from .connecting import Opening
 from .exceptions import (
@@ -182,7 +183,10 @@ class Reconnection:
         kept, self._kept = self._kept, deque()
         self._kept_size = 0
         for message in kept:
-            websocket.send(message.data, binary=message.binary, compress=message.compress)
+            # What is kept is encoded, if there is a codec.
+            Connection.send(
+                websocket, message.data, binary=message.binary, compress=message.compress
+            )
             message.finish(None)
 
     def begin(self, websocket: WebSocket) -> bool:
