@@ -49,6 +49,7 @@ hooks = pytest.mark.parametrize("hook", HOOKS.values(), ids=HOOKS)
 
 @hooks
 def test_who_has_the_credentials_is_let_in_by_name(hook):
+    """M14, M19"""
     authorization = build_authorization_basic("us\xe9r", "p\u20ac:ss")
     assert attempt(hook, authorization) == (None, "us\xe9r")
 
@@ -65,6 +66,7 @@ def test_who_has_the_credentials_is_let_in_by_name(hook):
     ],
 )
 def test_1_10_wrong_credentials_get_401_and_are_not_repeated(hook, username, password):
+    """M14"""
     authorization = build_authorization_basic(username, password)
     response, name = attempt(hook, authorization)
     assert name is None
@@ -120,6 +122,7 @@ def test_1_10_a_coroutine_is_no_answer():
 
 
 def test_1_10_an_unknown_user_is_compared_too(monkeypatch):
+    """M14"""
     compared = []
 
     def compare_digest(a, b):

@@ -296,6 +296,7 @@ async def drip_a_body(peer):
 
 @pytest.mark.parametrize("play", [accept_and_wait, drip, drip_a_body])
 async def test_open_timeout_is_a_deadline_for_the_whole_handshake(play):
+    """M19"""
     async with raw_server(play) as uri:
         with pytest.raises(TimeoutError, match=r"^timed out during opening handshake$"):
             await connect(uri, open_timeout=0.1)
@@ -365,6 +366,7 @@ def closed_port(family=socket.AF_INET, host="127.0.0.1"):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 async def test_a_port_that_nobody_listens_on_is_econnrefused(host):
+    """M15"""
     uri = f"ws://{host}:{closed_port()}"
     with pytest.raises(wsfast.NetworkError) as caught:
         await connect(uri)
@@ -383,12 +385,15 @@ async def test_a_unix_socket_that_does_not_exist_is_enoent(tmp_path):
 
 
 async def test_a_name_that_does_not_resolve_has_the_code_of_the_resolver():
+    """M15"""
     with pytest.raises(wsfast.NetworkError) as caught:
         await connect("ws://does-not-exist.invalid/")
     assert re.fullmatch("EAI_[A-Z]+", caught.value.code)
 
 
 async def test_a_reset_during_the_handshake_is_econnreset():
+    """M15, M16"""
+
     async def play(peer):
         await peer.head()
         peer.reset()
@@ -493,6 +498,7 @@ async def test_credentials_of_the_address_are_decoded_and_come_first():
 
 
 async def test_basic_auth_works_from_end_to_end():
+    """M14, M19"""
     guard = wsfast.basic_auth("the realm", ("ü", "p€ss"))
     async with wsfast.serve(echo, "127.0.0.1", 0, process_request=guard) as server:
         async with wsfast.connect(uri_of(server), auth=("ü", "p€ss")) as ws:
@@ -510,6 +516,8 @@ async def test_basic_auth_works_from_end_to_end():
 
 @pytest.mark.parametrize("offered", [["a"], ["b", "a"]])
 async def test_the_subprotocol_of_the_server_is_taken(offered):
+    """M5"""
+
     async def play(peer):
         await peer.accept(Sec_WebSocket_Protocol="a")
         await hold_open(peer)
@@ -592,6 +600,7 @@ async def test_a_name_in_another_script_goes_out_in_ascii():
 
 
 async def test_http_addresses_mean_the_same():
+    """M1"""
     async with wsfast.serve(echo, "127.0.0.1", 0) as server:
         ws = await round_trip(uri_of(server).replace("ws:", "http:"))
         assert ws.url.startswith("ws://")

@@ -337,6 +337,7 @@ def test_another_message_between_fragments_is_refused_when_awaited(backend):
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 100])
 @pytest.mark.parametrize("data", ["abcde", b"abcde", ""], ids=repr)
 def test_messages_above_fragment_size_are_split(backend, size, data):
+    """M11"""
     for client in (True, False):
         protocol = make_protocol(backend, client=client, fragment_size=size)
         protocol.message(data)

@@ -47,6 +47,7 @@ async def ended(ws):
 
 @both_sides
 async def test_pings_are_sent_in_every_interval_and_their_pongs_give_the_latency(side):
+    """M4, M17"""
     async with side(ping_interval=SHORT, ping_timeout=LONG) as (peer, ws):
         payloads = []
         for _ in range(4):
@@ -62,6 +63,7 @@ async def test_pings_are_sent_in_every_interval_and_their_pongs_give_the_latency
 
 @both_sides
 async def test_a_peer_that_does_not_answer_is_failed_with_1011(side):
+    """M4, M19"""
     async with side(ping_interval=SHORT, ping_timeout=SHORT) as (peer, ws):
         events = record(ws)
         while (came := await peer.frame()).opcode == PING:
@@ -183,6 +185,7 @@ async def test_one_connection_that_fails_to_ping_does_not_end_the_clock_of_the_o
 
 @both_sides
 async def test_a_connection_on_which_nothing_comes_is_failed_after_the_idle_timeout(side):
+    """M19"""
     async with side(idle_timeout=SHORT) as (peer, ws):
         events = record(ws)
         came = await peer.frame()
@@ -268,6 +271,7 @@ async def test_messages_up_to_the_maximum_of_the_write_buffer_are_kept():
 
 @both_sides
 async def test_a_peer_that_never_answers_the_close_frame_is_cut_off(side):
+    """M19"""
     async with side(close_timeout=SHORT) as (peer, ws):
         events = record(ws)
         closing = ws.close(1000, "bye")

@@ -121,6 +121,7 @@ def test_the_write_buffer_takes_at_least_what_the_write_limit_allows(make):
 
 @everywhere
 def test_the_defaults_are_bounded(make):
+    """M8, M10, M19"""
     options = make().options
     assert options == wsfast.Options(
         max_size=2**20,
@@ -318,6 +319,7 @@ def test_max_connections_is_at_least_1(make, value):
 @on_servers
 @pytest.mark.parametrize("value", [0, -1, "10", True, None, 1.5])
 def test_the_backlog_is_at_least_1(make, value):
+    """M8"""
     refused(make, "backlog", value)
 
 
@@ -431,6 +433,7 @@ def test_credentials_that_cannot_be_sent_are_refused(make, value):
     ],
 )
 def test_headers_that_would_break_out_are_refused_at_the_call(make, value):
+    """M14"""
     with pytest.raises((TypeError, ValueError), match="header"):
         make(additional_headers=value)
 

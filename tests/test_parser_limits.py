@@ -114,6 +114,7 @@ def test_max_size_of_a_single_frame(parser, limit, chunk):
 
 
 def test_max_size_by_default_is_1_mib(parser):
+    """M8, M10"""
     reader = parser.FrameReader(client=True)
     assert read(reader, frame(BINARY, bytes(MIB))) == [(BINARY, bytes(MIB), True)]
     _, error = read_error(reader, frame(BINARY, length=MIB + 1))
@@ -144,6 +145,7 @@ def test_1_2_max_size_is_refused_at_the_header_of_the_fragment(parser):
 
 
 def test_max_frame_size_is_of_every_data_frame(parser):
+    """M10"""
     options = {"client": False, "max_frame_size": 4}
     stream = wire('01 84 M "abcd" 80 84 M "efgh" 89 85 M "abcde"')
     expected = [(TEXT, "abcdefgh", True), (PING, b"abcde", True)]

@@ -179,6 +179,7 @@ async def test_a_client_that_breaks_the_protocol_is_one_line(caplog):
 
 
 async def test_the_open_connections_are_kept():
+    """M8"""
     handler = Accepted()
     async with serve(handler) as server:
         assert server.connections == set()
@@ -192,6 +193,7 @@ async def test_the_open_connections_are_kept():
 
 
 async def test_the_open_connections_are_not_kept_without_client_tracking():
+    """M8"""
     async with serve(client_tracking=False) as server, wsfast.connect(uri_of(server)) as ws:
         with pytest.raises(AttributeError, match="client_tracking is off"):
             server.connections  # noqa: B018
@@ -289,6 +291,7 @@ async def test_a_close_frame_without_a_code_is_answered_without_one():
 
 
 async def test_messages_of_both_types_and_all_sizes_come_back():
+    """M6"""
     sizes = [0, 1, 125, 126, 65535, 65536, 2**20]
     async with serve() as server, wsfast.connect(uri_of(server)) as ws:
         for size in sizes:
@@ -298,6 +301,7 @@ async def test_messages_of_both_types_and_all_sizes_come_back():
 
 
 async def test_a_message_above_max_size_is_refused_at_its_header():
+    """M8, M10"""
     async with serve(max_size=10) as server, client_of(server) as peer:
         peer.send(TEXT, "x" * 10)
         assert (await peer.frame()).payload == b"x" * 10

@@ -41,6 +41,7 @@ def with_line(text):
 
 
 async def test_a_request_is_answered_with_101_and_nothing_superfluous():
+    """M2"""
     async with serve() as server, raw_client(server, request()) as peer:
         head = await peer.head()
         assert head.line == "HTTP/1.1 101 Switching Protocols"
@@ -278,6 +279,7 @@ async def test_the_answer_to_head_has_no_body():
 
 
 async def test_only_the_path_is_served_and_its_query_does_not_count():
+    """M8"""
     async with serve(path="/chat") as server:
         for path in "/", "/chat/", "/chatter", "/CHAT", "/x?/chat", "/%63hat":
             head, body = await exchange(server, request(path))
@@ -313,6 +315,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("version", ["13", "8"])
 async def test_origins_are_compared_as_a_whole(version):
+    """M13, M19"""
     name = {"13": "Origin", "8": "Sec-WebSocket-Origin"}[version]
     async with serve(origins=ORIGINS) as server:
         for origin in ALLOWED:
@@ -330,6 +333,7 @@ async def test_origins_are_compared_as_a_whole(version):
 
 
 async def test_clients_without_an_origin_connect_only_if_none_is_listed():
+    """M13"""
     async with serve(origins=["https://a", None]) as server:
         async with raw_client(server, request()) as peer:
             assert (await peer.head()).status == 101
@@ -426,7 +430,7 @@ async def test_a_client_that_goes_away_in_the_middle_of_a_request_is_forgotten()
 
 @pytest.mark.parametrize("drip", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nX: "])
 async def test_a_request_that_takes_too_long_is_closed(drip):
-    """A deadline: bytes that keep dripping do not help (slow-loris)."""
+    """M19: A deadline: bytes that keep dripping do not help (slow-loris)."""
     async with serve(open_timeout=0.1) as server, raw_client(server, drip) as peer:
 
         async def go_on():

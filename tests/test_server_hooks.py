@@ -41,6 +41,7 @@ def serve(handler=echo, **options):
     ],
 )
 async def test_the_servers_order_chooses_the_subprotocol(offered, selected):
+    """M5"""
     handler = Accepted()
     headers = {} if offered is None else {"Sec-WebSocket-Protocol": offered}
     async with (
@@ -53,6 +54,7 @@ async def test_the_servers_order_chooses_the_subprotocol(offered, selected):
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_select_subprotocol_chooses(is_async):
+    """M5"""
     seen = []
 
     def select(ws, offered):
@@ -93,6 +95,7 @@ async def wait_and_teapot(ws, request):
 
 @pytest.mark.parametrize("process_request", [teapot, wait_and_teapot])
 async def test_process_request_answers_in_plain_http(process_request):
+    """M2"""
     async with serve(process_request=process_request) as server:
         head, body = await exchange(server, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert head.line == "HTTP/1.1 418 I'm a teapot"
@@ -224,6 +227,7 @@ def unauthorized():
 )
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_verify_client_decides(verdict, status, text, is_async):
+    """M8"""
     seen = []
 
     def verify(info):
@@ -287,6 +291,7 @@ async def test_a_hook_that_returns_something_else_is_answered_with_500(hook, cap
 
 @pytest.mark.parametrize("status", [101, 200])
 async def test_a_response_that_cannot_be_sent_is_answered_with_500(status, caplog):
+    """M14"""
     broken = wsfast.Response(status, "a\r\nX: b", wsfast.Headers())
     async with serve(process_response=lambda ws, request, response: broken) as server:
         head, body = await exchange(server, request())

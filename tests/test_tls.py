@@ -49,6 +49,7 @@ async def refused(uri, **options):
 
 
 async def test_messages_of_all_sizes_go_through_tls(identity, ca):
+    """M1, M12"""
     async with serve(**identity) as server, wsfast.connect(uri_of(server), ca=ca) as ws:
         for data in "", "é", bytes(65536), bytes(2**20):
             await ws.send(data)
@@ -59,6 +60,7 @@ async def test_messages_of_all_sizes_go_through_tls(identity, ca):
 
 
 async def test_certificates_and_keys_may_be_files_or_bytes(identity, ca, files):
+    """M9"""
     for options in (
         {"cert": files["cert"], "key": files["key"]},
         {"cert": str(files["cert"]), "key": str(files["key"])},
@@ -73,6 +75,7 @@ async def test_certificates_and_keys_may_be_files_or_bytes(identity, ca, files):
 
 
 async def test_certificates_are_verified_by_default(identity, caplog):
+    """M9, M12, M15"""
     async with serve(**identity) as server:
         error = await refused(uri_of(server))
     assert error.code == "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"
@@ -83,6 +86,7 @@ async def test_certificates_are_verified_by_default(identity, caplog):
 
 
 async def test_the_name_must_be_the_one_of_the_certificate(authority, ca):
+    """M12, M15"""
     issued = authority.issue_cert("good.example")
     identity = {"cert": issued.cert_chain_pems[0].bytes(), "key": issued.private_key_pem.bytes()}
     async with serve(**identity) as server:
@@ -97,6 +101,7 @@ async def test_the_name_must_be_the_one_of_the_certificate(authority, ca):
 
 
 async def test_verify_false_trusts_everybody(identity):
+    """M9"""
     async with serve(**identity) as server:
         await round_trip(uri_of(server), verify=False)
 
@@ -133,6 +138,7 @@ async def turned_away(uri, **options):
 
 
 async def test_client_certificates_are_asked_for_and_verified(identity, client_identity, ca):
+    """M9"""
     handler = Accepted()
     async with serve(handler, **identity, ca=ca) as server:
         async with wsfast.connect(uri_of(server), ca=ca, **client_identity):
@@ -144,6 +150,7 @@ async def test_client_certificates_are_asked_for_and_verified(identity, client_i
 
 
 async def test_client_certificates_of_a_stranger_are_refused(identity, ca):
+    """M9"""
     stranger = trustme.CA().issue_cert("client@example.com")
     options = {
         "cert": stranger.cert_chain_pems[0].bytes(),
@@ -156,6 +163,7 @@ async def test_client_certificates_of_a_stranger_are_refused(identity, ca):
 
 
 async def test_client_certificates_may_be_optional(identity, client_identity, ca):
+    """M9"""
     handler = Accepted()
     async with serve(handler, **identity, ca=ca, verify=False) as server:
         for options, has_certificate in ({}, False), (client_identity, True):
@@ -168,6 +176,7 @@ async def test_client_certificates_may_be_optional(identity, client_identity, ca
 
 
 def test_the_default_context_of_a_client_is_strict_and_made_once():
+    """M12"""
     context = wsfast.connect("wss://example.com").ssl
     assert context is wsfast.connect("wss://example.org", verify=True).ssl
     assert context.verify_mode is ssl.CERT_REQUIRED
@@ -177,6 +186,7 @@ def test_the_default_context_of_a_client_is_strict_and_made_once():
 
 
 def test_contexts_made_from_options_are_strict_too(identity, ca):
+    """M12"""
     context = wsfast.connect("wss://example.com", ca=ca, **identity).ssl
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
@@ -348,6 +358,8 @@ async def test_a_server_that_never_ends_its_tls_handshake_is_given_up():
 
 
 async def test_a_server_that_resets_the_tls_handshake_is_econnreset():
+    """M15"""
+
     async def play(peer):
         await peer.exactly(1)
         peer.reset()
@@ -362,6 +374,7 @@ async def test_a_server_that_resets_the_tls_handshake_is_econnreset():
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("side", ["client", "server"])
 async def test_both_versions_of_tls_work_from_end_to_end(version, side, identity, ca, files):
+    """M12"""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(files["all"])
     client_context = ssl.create_default_context(cadata=ca.decode())
@@ -378,6 +391,7 @@ async def test_both_versions_of_tls_work_from_end_to_end(version, side, identity
 
 
 async def test_a_client_of_tls_1_1_is_refused(identity, ca):
+    """M12"""
     context = ssl.create_default_context(cadata=ca.decode())
     context.set_ciphers("ALL:@SECLEVEL=0")
     with warnings.catch_warnings():

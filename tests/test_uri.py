@@ -34,6 +34,7 @@ from wsfast.uri import WebSocketURI, parse_uri
     ],
 )
 def test_an_address_is_split_into_its_parts(uri, parts):
+    """M1"""
     assert parse_uri(uri) == parts
 
 
