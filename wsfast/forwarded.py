@@ -90,17 +90,21 @@ class TrustedProxies:
         names = [str(network) for network in self._networks] + ["unix"] * self._unix
         return f"TrustedProxies({names!r}, header={self._header!r})"
 
+    def trusts(self, peername: Any) -> bool:
+        """Whether the peer at an address, as the socket has it, is one of them."""
+        if isinstance(peername, tuple):
+            return self._trusts(as_address(peername[0]))
+        # That of a Unix socket is a path, mostly an empty one; None is nobody knows who.
+        return self._unix and isinstance(peername, (str, bytes))
+
     def find(self, direct: Forwarded, headers: Headers) -> Forwarded:
-        """Who is behind a connection.
+        """Who is behind a connection whose peer is trusted.
 
         Args:
-            direct: what the connection itself tells. It is the answer if its peer is not trusted,
-                or if what trusted proxies say cannot be understood.
+            direct: what the connection itself tells. It is the answer if what the proxies say
+                cannot be understood.
             headers: those of the request.
         """
-        peer = None if direct.address is None else as_address(direct.address[0])
-        if not (self._unix if peer is None else self._trusts(peer)):
-            return direct
         found = direct
         try:
             for hop in self._hops(headers):
@@ -147,7 +151,9 @@ def find_client(
         host, port = peername[:2]
         address = (host.removeprefix("::ffff:") if "." in host else host, port)
     direct = Forwarded(address, "wss" if secure else "ws", headers.get_only("Host"))
-    return direct if trusted is None else trusted.find(direct, headers)
+    if trusted is None or not trusted.trusts(peername):
+        return direct
+    return trusted.find(direct, headers)
 
 
 def as_network(item: Any) -> Network:
