@@ -5,7 +5,7 @@ import asyncio
 
 import websockets
 from peers import PATIENCE
-from programs import output, program
+from example_programs import output, program
 from websockets.asyncio.server import serve
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from programs import program
+from example_programs import program
 from websockets.asyncio.server import serve
 
 
