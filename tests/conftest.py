@@ -18,6 +18,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # The servers of the tests are on this machine, whatever proxy leads out of it.
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            del os.environ[name]
     backend = config.getoption("--backend")
     if backend is not None:
         # Before the first import of wsfast, so that end-to-end tests run on the chosen backend.

@@ -21,6 +21,7 @@ TREE = {
     "ConnectionClosedError": "ConnectionClosed",
     "NetworkError": "WebSocketException",
     "InvalidURI": "WebSocketException",
+    "InvalidProxy": "WebSocketException",
     "InvalidHandshake": "WebSocketException",
     "SecurityError": "InvalidHandshake",
     "RequestLineTooLong": "SecurityError",
@@ -42,6 +43,9 @@ TREE = {
     "InvalidParameterName": "NegotiationError",
     "InvalidParameterValue": "NegotiationError",
     "UnexpectedExtension": "NegotiationError",
+    "ProxyError": "InvalidHandshake",
+    "InvalidProxyMessage": "ProxyError",
+    "InvalidProxyStatus": "ProxyError",
     "RedirectError": "SecurityError",
     "ProtocolError": "WebSocketException",
     "PayloadTooBig": "ProtocolError",
@@ -74,6 +78,7 @@ EXAMPLES = [
     wsfast.ConnectionClosedError(None, None),
     wsfast.NetworkError.wrap(ConnectionResetError(104, "reset")),
     wsfast.InvalidURI("ws://", "no host"),
+    wsfast.InvalidProxy("ftp://host", "scheme ftp isn't supported"),
     wsfast.InvalidHandshake("text"),
     wsfast.SecurityError("text"),
     wsfast.RequestLineTooLong("text"),
@@ -96,6 +101,9 @@ EXAMPLES = [
     wsfast.InvalidParameterName("name"),
     wsfast.InvalidParameterValue("name", None),
     wsfast.UnexpectedExtension("text"),
+    wsfast.ProxyError("text"),
+    wsfast.InvalidProxyMessage("text"),
+    wsfast.InvalidProxyStatus(RESPONSE),
     wsfast.ProtocolError("text", "WS_ERR_X", 1007),
     wsfast.PayloadTooBig(2097152, 1048576),
     wsfast.TooManyFragments(4096),
@@ -147,6 +155,7 @@ def test_importing_costs_no_more_than_it_must():
     ).stdout
     loaded = set(output.split())
     assert not {"wsfast.cli", "rich", "uvloop", "websockets", "argparse"} & loaded
+    assert not {"urllib.request", "python_socks"} & loaded
 
 
 # --- Exceptions -------------------------------------------------------------------------------
@@ -188,7 +197,7 @@ def test_every_exception_can_be_pickled(error):
     assert type(copy) is type(error)
     assert str(copy) == str(error)
     assert copy.code == error.code
-    for name in "close_code", "rcvd", "sent", "size", "max_size", "name", "value", "uri":
+    for name in "close_code", "rcvd", "sent", "size", "max_size", "name", "value", "uri", "proxy":
         assert getattr(copy, name, None) == getattr(error, name, None)
 
 

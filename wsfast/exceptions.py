@@ -10,6 +10,7 @@ and the errors that fail a connection have the ``close_code`` that the peer gets
     |   `-- ConnectionClosedError
     |-- NetworkError (an OSError)       ECONNRESET, ECONNREFUSED, ...
     |-- InvalidURI                      WS_ERR_INVALID_URI
+    |-- InvalidProxy                    WS_ERR_INVALID_PROXY
     |-- InvalidHandshake                WS_ERR_INVALID_HANDSHAKE
     |   |-- SecurityError               WS_ERR_HANDSHAKE_TOO_LARGE
     |   |   |-- RequestLineTooLong
@@ -26,11 +27,14 @@ and the errors that fail a connection have the ``close_code`` that the peer gets
     |   |   |-- InvalidOrigin           WS_ERR_INVALID_ORIGIN
     |   |   |-- InvalidUpgrade          WS_ERR_INVALID_UPGRADE
     |   |   `-- InvalidVersion          WS_ERR_INVALID_VERSION
-    |   `-- NegotiationError            WS_ERR_NEGOTIATION
-    |       |-- DuplicateParameter
-    |       |-- InvalidParameterName
-    |       |-- InvalidParameterValue
-    |       `-- UnexpectedExtension     WS_ERR_UNEXPECTED_EXTENSION
+    |   |-- NegotiationError            WS_ERR_NEGOTIATION
+    |   |   |-- DuplicateParameter
+    |   |   |-- InvalidParameterName
+    |   |   |-- InvalidParameterValue
+    |   |   `-- UnexpectedExtension     WS_ERR_UNEXPECTED_EXTENSION
+    |   `-- ProxyError                  WS_ERR_PROXY
+    |       |-- InvalidProxyMessage     WS_ERR_INVALID_PROXY_HTTP
+    |       `-- InvalidProxyStatus      WS_ERR_UNEXPECTED_PROXY_RESPONSE
     |-- ProtocolError                   one of ``WIRE_ERRORS``
     |   |-- PayloadTooBig               WS_ERR_UNSUPPORTED_MESSAGE_LENGTH
     |   `-- TooManyFragments            WS_ERR_TOO_MANY_BUFFERED_PARTS
@@ -73,6 +77,9 @@ __all__ = [
     "InvalidParameterName",
     "InvalidParameterValue",
     "InvalidPath",
+    "InvalidProxy",
+    "InvalidProxyMessage",
+    "InvalidProxyStatus",
     "InvalidState",
     "InvalidStatus",
     "InvalidURI",
@@ -83,6 +90,7 @@ __all__ = [
     "NetworkError",
     "PayloadTooBig",
     "ProtocolError",
+    "ProxyError",
     "RedirectError",
     "RequestLineTooLong",
     "SecurityError",
@@ -266,9 +274,26 @@ class InvalidURI(WebSocketException):
         self.msg = msg
 
     def __str__(self) -> str:
-        # Without the user name and the password, which do not belong in a log.
-        uri = re.sub("//.*@", "//***@", self.uri)
-        return f"{printable(uri, 200)} isn't a valid URI: {self.msg}"
+        return f"{without_userinfo(self.uri)} isn't a valid URI: {self.msg}"
+
+
+class InvalidProxy(WebSocketException):
+    """The address is not one of a proxy that can be used."""
+
+    code = "WS_ERR_INVALID_PROXY"
+
+    def __init__(self, proxy: str, msg: str) -> None:
+        super().__init__(proxy, msg)
+        self.proxy = proxy
+        self.msg = msg
+
+    def __str__(self) -> str:
+        return f"{without_userinfo(self.proxy)} isn't a valid proxy: {self.msg}"
+
+
+def without_userinfo(uri: str) -> str:
+    """An address without its user name and its password, which do not belong in a log."""
+    return printable(re.sub("//.*@", "//***@", uri), 200)
 
 
 class InvalidHandshake(WebSocketException):
@@ -453,6 +478,31 @@ class UnexpectedExtension(NegotiationError):
 
     code = "WS_ERR_UNEXPECTED_EXTENSION"
     close_code = 1010
+
+
+class ProxyError(InvalidHandshake):
+    """The proxy did not open the way to the server."""
+
+    code = "WS_ERR_PROXY"
+
+
+class InvalidProxyMessage(ProxyError):
+    """The proxy does not answer in valid HTTP. What is wrong with it is the ``__cause__``."""
+
+    code = "WS_ERR_INVALID_PROXY_HTTP"
+
+
+class InvalidProxyStatus(ProxyError):
+    """The proxy refused, for example with 407 for missing credentials. See ``response``."""
+
+    code = "WS_ERR_UNEXPECTED_PROXY_RESPONSE"
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response)
+        self.response = response
+
+    def __str__(self) -> str:
+        return f"proxy rejected connection: HTTP {self.response.status_code}"
 
 
 # What a peer can do wrong on the wire after the handshake: the stable code, the close code that

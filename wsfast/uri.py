@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from .exceptions import InvalidURI
 
-__all__ = ["WebSocketURI", "parse_uri"]
+__all__ = ["WebSocketURI", "parse_uri", "split_authority", "split_uri"]
 
 _SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
 _DEFAULT_PORTS = {False: 80, True: 443}
@@ -90,11 +90,7 @@ def parse_uri(uri: str) -> WebSocketURI:
     Raises:
         InvalidURI: it is none of these, or has a fragment.
     """
-    match = None if _CONTROLS.search(uri) or uri != uri.strip(" ") else _URI.fullmatch(uri)
-    if match is None:
-        raise InvalidURI(uri, "Invalid URL: it is not of the form scheme://host/path")
-    scheme, authority, path, query, fragment = match.groups()
-    scheme = scheme.lower()
+    scheme, authority, path, query, fragment = split_uri(uri)
     if scheme != "ws+unix" and scheme not in _SCHEMES:
         raise InvalidURI(uri, _WRONG_SCHEME)
     # RFC 6455 section 3.
@@ -105,16 +101,23 @@ def parse_uri(uri: str) -> WebSocketURI:
         socket_path, path = _split_unix_path(uri, authority, path)
         return WebSocketURI(False, "localhost", 80, path, query, unix_path=socket_path)
     secure = _SCHEMES[scheme]
-    parts = _AUTHORITY.fullmatch(authority or "")
-    if parts is None:
-        raise InvalidURI(uri, "Invalid URL: it needs a valid host and port behind //")
-    userinfo, host, port = parts.groups()
-    number = int(port) if port else _DEFAULT_PORTS[secure]
-    if not 1 <= number <= 65535:
-        raise InvalidURI(uri, "Invalid URL: the port must be between 1 and 65535")
-    username, password = _split_userinfo(uri, userinfo) if userinfo else (None, None)
-    path = _escape(path or "/")
-    return WebSocketURI(secure, _ascii_host(uri, host), number, path, query, username, password)
+    host, port, username, password = split_authority(uri, authority)
+    if port is None:
+        port = _DEFAULT_PORTS[secure]
+    return WebSocketURI(secure, host, port, _escape(path or "/"), query, username, password)
+
+
+def split_uri(uri: str) -> tuple[str, str | None, str, str | None, str | None]:
+    """Split an address into scheme in lower case, authority, path, query and fragment.
+
+    Raises:
+        InvalidURI: it is none.
+    """
+    match = None if _CONTROLS.search(uri) or uri != uri.strip(" ") else _URI.fullmatch(uri)
+    if match is None:
+        raise InvalidURI(uri, "Invalid URL: it is not of the form scheme://host/path")
+    scheme, authority, path, query, fragment = match.groups()
+    return scheme.lower(), authority, path, query, fragment
 
 
 _WRONG_SCHEME = 'The URL\'s protocol must be one of "ws:", "wss:", "http:", "https:", or "ws+unix:"'
@@ -143,6 +146,25 @@ def _split_unix_path(uri: str, authority: str | None, path: str) -> tuple[str, s
         raise InvalidURI(uri, "Invalid URL: it is not of the form ws+unix:/path/of/socket:/path")
     # With one slash: what starts with two would not be a path when it is written out again.
     return "/" + _unescape(uri, socket_path.lstrip("/")), _escape(path or "/")
+
+
+def split_authority(
+    uri: str, authority: str | None
+) -> tuple[str, int | None, str | None, str | None]:
+    """Split what stands between // and the path, into host, port, user name and password.
+
+    Raises:
+        InvalidURI: it is not valid; the error is about ``uri``, the whole address.
+    """
+    parts = _AUTHORITY.fullmatch(authority or "")
+    if parts is None:
+        raise InvalidURI(uri, "Invalid URL: it needs a valid host and port behind //")
+    userinfo, host, port = parts.groups()
+    number = int(port) if port else None
+    if number is not None and not 1 <= number <= 65535:
+        raise InvalidURI(uri, "Invalid URL: the port must be between 1 and 65535")
+    username, password = _split_userinfo(uri, userinfo) if userinfo else (None, None)
+    return _ascii_host(uri, host), number, username, password
 
 
 def _split_userinfo(uri: str, userinfo: str) -> tuple[str, str]:
