@@ -19,6 +19,7 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import engine
+from .adopting import adopt
 from .connecting import Opening
 from .connection import WebSocket
 from .dial import open_socket, open_unix_socket
@@ -38,11 +39,13 @@ from .options import (
 )
 from .protocol import handshake
 from .protocol.headers import Bearer, Headers
+from .proxy import check_proxy, find_proxy
 from .reconnection import Reconnection, Schedule, backoff, process_exception
 from .redirects import Target, place
 from .sessions import Resumption
 from .tls import client_context, given_names
-from .transport import TransportDriver, adopt
+from .transport import TransportDriver
+from .tunnel import open_through
 from .uri import WebSocketURI, parse_uri
 
 if TYPE_CHECKING:
@@ -85,6 +88,13 @@ class connect:
         sock: a connected socket to use.
         host, port: to connect to instead of those of the address.
         local_address: (host, port) to connect from.
+        proxy: True for the proxy that the environment says to use, if it does (see
+            `wsfast.proxy.get_proxy`); None for none; or its address, with http:, https:, socks4:,
+            socks4a:, socks5: or socks5h:, for example "http://user:password@proxy:8080". Not used
+            for Unix sockets and with ``sock`` or ``create_connection``. SOCKS needs python-socks,
+            the extra ``wsfast[socks]``.
+        proxy_ssl: a context for TLS with the proxy itself, if its address has https:. With such a
+            proxy, asyncio's transports are used on any driver.
         extensions: to offer, in the order of preference.
         compression: "deflate" or True to offer to compress messages, None or False not to, or a
             `PerMessageDeflate` that says how; it stands behind ``extensions``.
@@ -118,10 +128,12 @@ class connect:
 
     Raises:
         InvalidURI: at the call; the address is not valid.
+        InvalidProxy: the address of the proxy is not valid; at the call, if it is given there.
         TypeError, ValueError: at the call; an option is not valid. The text names it.
-        NetworkError: the server cannot be reached; an ``OSError`` with a ``code`` such as
-            "ECONNREFUSED".
-        InvalidHandshake: the server does not accept the connection.
+        NetworkError: the server, or the proxy, cannot be reached; an ``OSError`` with a ``code``
+            such as "ECONNREFUSED".
+        InvalidHandshake: the server does not accept the connection; a ProxyError: the proxy does
+            not open the way to it.
         TimeoutError: it took longer than ``open_timeout``.
     """
 
@@ -147,6 +159,8 @@ class connect:
         host: str | None = None,
         port: int | None = None,
         local_address: tuple[str, int] | None = None,
+        proxy: str | Literal[True] | None = True,
+        proxy_ssl: ssl_module.SSLContext | None = None,
         protocol_version: int = 13,
         generate_mask: Callable[[], bytes] | None = None,
         follow_redirects: bool | Literal["insecure"] = True,
@@ -214,6 +228,7 @@ class connect:
             check_int("port", port, 1, 65535)
         if local_address is not None:
             check_address("local_address", local_address)
+        check_proxy(proxy, proxy_ssl)
         self.require_subprotocol = require_subprotocol
         self.origin = origin
         self.additional_headers = checked_headers(additional_headers)
@@ -228,6 +243,8 @@ class connect:
         self._host = host
         self._port = port
         self._local_address = local_address
+        self._proxy = proxy
+        self._proxy_ssl = proxy_ssl
         self.follow_redirects = follow_redirects
         self.max_redirects = max_redirects
         self.finish_request = finish_request
@@ -354,11 +371,23 @@ class connect:
         elif self.create_connection is not None:
             where = await self.create_connection(host, port)
             check_connection(where)
+        elif (proxy := find_proxy(self._proxy, uri)) is not None:
+            where = await open_through(
+                loop,
+                proxy,
+                host,
+                port,
+                proxy_ssl=self._proxy_ssl,
+                local_address=self._local_address,
+                user_agent=self.user_agent_header,
+                ssl_shutdown_timeout=self.options.close_timeout,
+            )
         else:
             where = await open_socket(loop, host, port, self._local_address)
         write_limit = self.options.write_limit
+        shutdown_timeout = None if context is None else self.options.close_timeout
         if not isinstance(where, socket.socket):
-            await adopt(where, opening, write_limit, context, name)
+            await adopt(where, opening, write_limit, context, name, shutdown_timeout)
             return
         try:
             where.setblocking(False)

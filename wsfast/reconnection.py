@@ -16,8 +16,10 @@ from .connecting import Opening
 from .exceptions import (
     ConnectionClosed,
     InvalidMessage,
+    InvalidProxyStatus,
     InvalidStatus,
     NetworkError,
+    ProxyError,
     WriteBufferFull,
 )
 from .outbox import Whole
@@ -33,6 +35,9 @@ FINAL_CODES = {1000, 1002, 1003, 1007, 1008, 1009, 1010, 1015}
 
 # Those of a server, or of what stands in front of it, that may be back in a moment.
 PASSING_STATUSES = {500, 502, 503, 504}
+
+# Of a SOCKS proxy that does not reach the server: RFC 1928 section 6, and 91 of SOCKS4.
+PASSING_REPLIES = {1, 3, 4, 5, 6, 91}
 
 
 def backoff(first: float = 0.5, factor: float = 2.0, longest: float = 60.0) -> Iterator[float]:
@@ -55,14 +60,15 @@ def process_exception(error: Exception) -> Exception | None:
     """Decide whether to connect again after ``error``: None to do so, or the exception to raise.
 
     What may pass is tried again: a server that cannot be reached, does not answer in time, hangs up
-    in the opening handshake or answers it with 500, 502, 503 or 504; a connection that is lost, or
-    closed with another code than 1000 and those that say that one side does what the other does not
-    accept. Certificates that are not valid, other statuses and other answers are not.
+    in the opening handshake or answers it with 500, 502, 503 or 504; a proxy that does not reach
+    the server; a connection that is lost, or closed with another code than 1000 and those that say
+    that one side does what the other does not accept. Certificates that are not valid, other
+    statuses and other answers are not.
     """
     if isinstance(error, ConnectionClosed):
         code = 1006 if error.rcvd is None else error.rcvd.code
         return error if code in FINAL_CODES else None
-    if isinstance(error, InvalidStatus):
+    if isinstance(error, (InvalidStatus, InvalidProxyStatus)):
         return None if error.response.status_code in PASSING_STATUSES else error
     if isinstance(error, NetworkError) and isinstance(error.__cause__, ssl.CertificateError):
         return error
@@ -70,6 +76,8 @@ def process_exception(error: Exception) -> Exception | None:
         return None
     if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
         return None
+    if isinstance(error, ProxyError):
+        return None if getattr(error.__cause__, "error_code", None) in PASSING_REPLIES else error
     return error
 
 

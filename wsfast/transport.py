@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
 
     from typing_extensions import Buffer
 
-__all__ = ["Target", "TransportDriver", "adopt"]
+__all__ = ["Target", "TransportDriver"]
 
 # All connections of a loop read into one buffer, because asyncio asks for it, fills it and tells
 # in one go. Where a read goes on in the background, each has its own.
@@ -181,31 +180,3 @@ class TransportDriver(asyncio.BufferedProtocol):
         if name == "buffered":
             return self.transport.get_write_buffer_size()
         return self.transport.get_extra_info(name, default)
-
-
-async def adopt(
-    transport: Any,
-    target: Any,
-    write_limit: int,
-    context: ssl.SSLContext | None = None,
-    server_hostname: str | None = None,
-) -> None:
-    """Drive a transport that somebody else opened.
-
-    Args:
-        transport: connected; its protocol hears no more of it.
-        target: gets to know what happens.
-        write_limit: in bytes, for the transport's buffer.
-        context: to start TLS on it first.
-        server_hostname: the name to ask for, and that the certificate must have.
-    """
-    if context is not None:
-        loop = asyncio.get_running_loop()
-        transport = await loop.start_tls(
-            transport, transport.get_protocol(), context, server_hostname=server_hostname
-        )
-        assert transport is not None
-    driver = TransportDriver(target, write_limit)
-    transport.set_protocol(driver)
-    driver.connection_made(transport)
-    transport.resume_reading()

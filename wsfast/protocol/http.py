@@ -342,8 +342,8 @@ def _find_framing(head: bytes, start: int) -> list[tuple[bytes, bytes]]:
     return [(name.lower(), value) for name, value in _FRAMING.findall(head, start - 2)]
 
 
-def _check_protocol(protocol: bytes) -> None:
-    if protocol != b"HTTP/1.1":
+def _check_protocol(protocol: bytes, tunnel: bool = False) -> None:
+    if protocol != b"HTTP/1.1" and not (tunnel and protocol == b"HTTP/1.0"):
         raise InvalidMessage(f"unsupported protocol; expected HTTP/1.1: {protocol.decode()}")
 
 
@@ -407,8 +407,12 @@ def _origin_form(target: str, host: str, method: str) -> str:
     return target  # "OPTIONS *" is fine as HTTP; the method is refused later
 
 
-def parse_response(head: bytes) -> Response:
+def parse_response(head: bytes, tunnel: bool = False) -> Response:
     """Read the head of a response, as `HeadReader` returns it.
+
+    Args:
+        head: the head.
+        tunnel: whether it answers CONNECT. Many proxies still do so in HTTP/1.0.
 
     Raises:
         InvalidMessage: it is not strictly HTTP/1.1 (RFC 9112).
@@ -418,7 +422,7 @@ def parse_response(head: bytes) -> Response:
     if line is None:
         raise InvalidMessage(f"invalid HTTP status line: {_first_line(head)}")
     protocol, status_code, reason_phrase = line.groups()
-    _check_protocol(protocol)
+    _check_protocol(protocol, tunnel)
     start = line.end()
     _check_fields(head, start)
     framing = _find_framing(head, start)
@@ -440,11 +444,16 @@ class ResponseReader:
     A 101 is complete with its head. Any other response is read with its body, because the body
     often says why the server refused. Interim responses like 103 are skipped (RFC 9110 section
     15.2).
+
+    Args:
+        tunnel: whether this answers CONNECT. Then a 2xx is complete with its head, too, whatever
+            that says of a body (RFC 9110 section 9.3.6).
     """
 
-    __slots__ = ("_body", "_connection", "_head", "_interim", "_response")
+    __slots__ = ("_body", "_connection", "_head", "_interim", "_response", "_tunnel")
 
-    def __init__(self) -> None:
+    def __init__(self, tunnel: bool = False) -> None:
+        self._tunnel = tunnel
         self._head = HeadReader("response")
         self._interim = 0
         self._response: Response | None = None
@@ -455,8 +464,8 @@ class ResponseReader:
         """Take bytes.
 
         Returns:
-            None while the response is incomplete; then the response and, if it is a 101, what came
-            behind it: the first frames.
+            None while the response is incomplete; then the response and, if it is a 101 or opens
+            a tunnel, what came behind it.
 
         Raises:
             InvalidMessage: this is not strictly HTTP/1.1.
@@ -467,8 +476,8 @@ class ResponseReader:
             if result is None:
                 return None
             head, data = result
-            response = parse_response(head)
-            if response.status_code == 101:
+            response = parse_response(head, self._tunnel)
+            if response.status_code == 101 or (self._tunnel and response.status_code // 100 == 2):
                 return response, data
             if response.status_code >= 200:
                 self._start_body(response, head)
@@ -480,6 +489,11 @@ class ResponseReader:
         if data:  # none would tell h11 that the connection ended
             self._connection.receive_data(bytes(data))
         return self._read_body()
+
+    @property
+    def in_body(self) -> bool:
+        """Whether the head is complete, and the body is not."""
+        return self._response is not None
 
     def eof(self) -> Response:
         """The connection ended: return the response, if this is how it says that it is complete.
