@@ -74,7 +74,7 @@ micro: $(BUILT) $(VENV)/.bench ## micro-benchmarks of both backends, and of Node
 	@$(BIN)/python bench/mirror.py $(filter --quick --write,$(ARGS))
 	@$(BIN)/python bench/overhead.py $(filter --write,$(ARGS))
 
-interop: $(BUILT) $(VENV)/.test ## install Node's ws, Chromium and nginx, and test against them
+interop: $(BUILT) $(VENV)/.test ## install Node's ws, Chromium, nginx and proxies, and test against them
 	@sh tools/install_interop.sh
 	@$(call each,python -m pytest tests/interop)
 

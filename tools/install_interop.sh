@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the peers of `make interop` that are not Python packages: Node's ws from npm, Chromium
-# and nginx from Debian. Where it may not install, it says what to install and fails.
+# Installs the peers of `make interop` that are not Python packages: Node's ws from npm, Chromium,
+# nginx and proxies from Debian. Where it may not install, it says what to install and fails.
 set -eu
 cd "$(dirname "$0")/.."
 die() { echo "interop: $*" >&2; exit 1; }
@@ -8,8 +8,13 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 missing=
 has chromium || has chromium-browser || has google-chrome || missing="$missing chromium fonts-liberation"
-# Debian puts nginx where only root looks.
-has nginx || [ -x /usr/sbin/nginx ] || missing="$missing nginx"
+# Debian puts these where only root looks.
+has_sbin() { has "$1" || [ -x "/usr/sbin/$1" ]; }
+has_sbin nginx || missing="$missing nginx"
+has_sbin danted || missing="$missing dante-server"
+has_sbin squid || missing="$missing squid-openssl" # with TLS to the proxy, which squid's has not
+has microsocks || missing="$missing microsocks"
+has tinyproxy || missing="$missing tinyproxy-bin"
 has node || missing="$missing nodejs"
 has npm || missing="$missing npm"
 
