@@ -8,7 +8,15 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from ..client import connect
-from ..exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from ..exceptions import (
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+    printable,
+)
 
 if TYPE_CHECKING:
     from ..connection import WebSocket
@@ -29,8 +37,9 @@ __all__ = [
 # The control characters: C0, DEL and C1. A terminal would obey them.
 CONTROLS = {i: repr(chr(i))[1:-1] for i in (*range(0x20), *range(0x7F, 0xA0))}
 
-# What an attempt to connect raises.
-CONNECT_ERRORS = (OSError, InvalidHandshake)
+# What an attempt to connect raises; the last two are about the proxy of the environment, and a
+# package that is not installed.
+CONNECT_ERRORS = (OSError, InvalidHandshake, InvalidProxy, ImportError)
 
 
 class Failure(Exception):
@@ -65,6 +74,9 @@ def add_request_arguments(parser: argparse.ArgumentParser, *, required: bool = T
         "--insecure", action="store_true", help="do not verify the server's certificate"
     )
     parser.add_argument("--ca", metavar="FILE", help="trust the certificates in this PEM file too")
+    parser.add_argument(
+        "--proxy", metavar="URL", help="the proxy instead of that of the environment; or 'none'"
+    )
 
 
 def seconds(text: str) -> float:
@@ -123,9 +135,10 @@ def make_connector(options: argparse.Namespace, **limits: Any) -> connect:
             auth=options.auth,
             ca=options.ca,
             verify=False if options.insecure else None,
+            proxy={None: True, "none": None}.get(options.proxy, options.proxy),
             **limits,
         )
-    except InvalidURI as error:
+    except (InvalidURI, InvalidProxy) as error:
         raise Failure(str(error)) from None
     except (ValueError, TypeError) as error:
         raise Failure(f"cannot connect: {error}") from None
@@ -143,6 +156,10 @@ def why_not_connected(error: Exception) -> str:
     if isinstance(error, InvalidStatus):
         body = error.response.body.decode(errors="replace").strip().partition("\n")[0]
         return f"{error}{f', {body:.200}' if body else ''}"
+    if isinstance(error, InvalidProxyStatus):
+        return f"{error} {printable(error.response.reason_phrase)}".rstrip()
+    if isinstance(error, ProxyError) and error.__cause__ is not None:
+        return f"{error}: {error.__cause__}"
     hint = ""
     if isinstance(error.__cause__, ssl.SSLCertVerificationError):
         hint = "; --ca names a certificate to trust, --insecure trusts every server"
