@@ -64,7 +64,7 @@ NAMES = [
     *("BACKEND", "ClientInfo", "Close", "CloseCode", "Data", "DataLike", "Headers", "Opcode"),
     *("Options", "Origin", "Request", "Response", "State", "Statistics", "Subprotocol"),
     *("WebSocket", "WebSocketServer", "__version__", "accept_key", "basic_auth", "broadcast"),
-    *("backoff", "connect", "process_exception", "serve"),
+    *("backoff", "connect", "process_exception", "serve", "upgrade_response", "wrap"),
     *("Codec", "HeaderJSON", "HeaderMessage"),
     *("Bearer", "CORS", "Forwarded", "TrustedProxies", "bearer_auth"),
 ]

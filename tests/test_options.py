@@ -279,7 +279,7 @@ def test_authorities_that_are_not_pem_are_told(data, tmp_path):
     ],
 )
 def test_a_server_has_exactly_one_address(options):
-    with pytest.raises(ValueError, match='give exactly one of "port", "sock" and "unix_path"'):
+    with pytest.raises(ValueError, match='give exactly one of "port", "sock", "unix_path" and "no_server"'):
         wsfast.WebSocketServer(**options)
 
 

@@ -54,12 +54,13 @@ from .exceptions import (
 from .forwarded import Forwarded, TrustedProxies
 from .frames import Close, CloseCode, Opcode, State
 from .options import Options
-from .protocol.handshake import accept_key
+from .protocol.handshake import accept_key, upgrade_response
 from .protocol.headers import Headers
 from .protocol.http import Request, Response
 from .reconnection import backoff, process_exception
 from .server import ClientInfo, WebSocketServer, serve
 from .typing import Data, DataLike, Origin, Subprotocol
+from .wrapping import wrap
 
 __all__ = [
     "BACKEND",
@@ -136,4 +137,6 @@ __all__ = [
     "connect",
     "process_exception",
     "serve",
+    "upgrade_response",
+    "wrap",
 ]

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .connection import WebSocket
-from .exceptions import InvalidHandshake
+from .exceptions import InvalidHandshake, InvalidOrigin, InvalidPath
 from .extensions.negotiation import accept_extensions
 from .extensions.stack import attach
 from .protocol import handshake
@@ -29,6 +29,10 @@ Steps = Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, Response | by
 LINGER = 2.0
 
 SERVER_CLOSING = "The server is closing.\n"
+
+# How many bytes behind the request are kept while a hook is awaited. Reading goes on as far, which
+# is how one learns that the client is gone.
+MAX_EARLY = 16 * 1024
 
 
 class ClientInfo(NamedTuple):
@@ -98,7 +102,8 @@ class ServerHandshake:
         if self._answered:
             return  # what comes behind a refused request is discarded
         if self._reader is None:
-            self._rest += bytes(data)  # from a transport that goes on for a moment when paused
+            self._rest += bytes(data)
+            self._limit_rest()
             return
         try:
             result = self._reader.feed(data)
@@ -106,18 +111,28 @@ class ServerHandshake:
                 return
             self._reader = None
             head, self._rest = result
-            request = self._request = parse_request(head)
+            request = parse_request(head)
         except InvalidHandshake as error:
-            self._refuse(error)
+            self._refuse(error, None)
             return
+        self._begin(request, head)
+
+    def _begin(self, request: Request, head: Request | bytes) -> None:
+        """Take the steps as far as they go without waiting for a hook."""
+        self._request = request
         steps = self._steps(request, head)
         awaitable = self._advance(steps, None)
         if awaitable is not None:
-            self._driver.pause(self)
-            self._paused = True
+            self._limit_rest()
             task = self._server._start_task(self._await(steps, awaitable))
             if not self._answered:  # as an eager task may have done
                 self._task = task
+
+    def _limit_rest(self) -> None:
+        """Stop reading if much came behind the request."""
+        if len(self._rest) > MAX_EARLY and not self._paused:
+            self._driver.pause(self)
+            self._paused = True
 
     def eof(self) -> bool:
         return False
@@ -160,7 +175,7 @@ class ServerHandshake:
         except StopIteration as stop:
             self._answer(stop.value)
         except InvalidHandshake as error:
-            self._refuse(error)
+            self._refuse(error, self._request)
         except Exception as error:
             self._fail(error)
         return None
@@ -186,7 +201,7 @@ class ServerHandshake:
             # Not before it begins: what the hook returned would never be awaited.
             self._server.loop.call_soon(task.cancel)
 
-    def _steps(self, request: Request, head: bytes) -> Steps:
+    def _steps(self, request: Request, head: Request | bytes) -> Steps:
         """The checks, in the order of DESIGN section 5; returns the response."""
         server = self._server
         unavailable = server.unavailable()
@@ -196,7 +211,13 @@ class ServerHandshake:
             preflight = server.cors.preflight(request)
             if preflight is not None:
                 return preflight
-        keep = server.process_request or server.process_response or server.verify_client
+        hears_headers = "headers" in server.heard
+        keep = (
+            server.process_request
+            or server.process_response
+            or server.verify_client
+            or hears_headers
+        )
         ws = self._ws = server.websocket_class(
             None,
             options=server.options,
@@ -207,13 +228,18 @@ class ServerHandshake:
             release=server.release,
             server=server,
         )
-        response: Any
+        response: Response | None
         if server.process_request is not None:
             response = yield server.process_request, (ws, request)
             if response is not None:
                 return check_response(response, "process_request")
         handshake.check_method(request)
-        handshake.check_path(request, server.path)
+        handled = server.should_handle(request)
+        if handled is not True:
+            if handled is not False:
+                # Whatever it is, a coroutine for instance, it must not let everybody in.
+                raise TypeError(f"should_handle must return a bool, not {handled!r}")
+            raise InvalidPath(request.path)
         upgrade = handshake.check_upgrade(request.headers)
         origin = handshake.check_origin(request.headers, upgrade.version, server.origins)
         if server.verify_client is not None:
@@ -234,7 +260,7 @@ class ServerHandshake:
             ws.subprotocol = handshake.select_subprotocol(offered, server.subprotocols)
         self._extensions = accept_extensions(request.headers, server.extensions)
         extensions = None if self._extensions is None else self._extensions.header
-        if server.process_response is None:
+        if server.process_response is None and not hears_headers:
             return server.unavailable() or handshake.accept_head(
                 upgrade.key, ws.subprotocol, extensions, server.server_header
             )
@@ -244,10 +270,16 @@ class ServerHandshake:
             extensions=extensions,
             server_header=server.server_header,
         )
-        other = yield server.process_response, (ws, request, response)
-        if other is not None:
-            response = check_response(other, "process_response")
-        return server.unavailable() or response
+        if server.process_response is not None:
+            other = yield server.process_response, (ws, request, response)
+            if other is not None:
+                response = check_response(other, "process_response")
+        unavailable = server.unavailable()
+        if unavailable is not None:
+            return unavailable
+        if hears_headers and response.status_code == 101:
+            server.emit("headers", response.headers, request)
+        return response
 
     def turn_away(self) -> None:
         """The server closes: wait neither for the request nor for a hook."""
@@ -258,11 +290,18 @@ class ServerHandshake:
             # It has asked for nothing, as browsers that connect in advance, or has its answer.
             self._driver.abort(self)
 
-    def _refuse(self, error: InvalidHandshake) -> None:
+    def _refuse(self, error: InvalidHandshake, request: Request | None) -> None:
         """Answer a bad request."""
         server = self._server
         server.logger.info("connection rejected: %s", str(error).encode("unicode_escape").decode())
-        self._answer(handshake.rejection(error))
+        response = handshake.rejection(error)
+        # What is valid, but not for here, is no error of the client.
+        if "client-error" in server.heard and not isinstance(error, (InvalidPath, InvalidOrigin)):
+            server.emit("client-error", error, response, request)
+            if response.status_code == 101:
+                self._fail_response(ValueError("a bad request cannot be answered with 101"))
+                return
+        self._answer(response)
 
     def _fail(self, error: Exception) -> None:
         """Answer a request that a hook failed at."""
@@ -310,10 +349,14 @@ class ServerHandshake:
         if self._extensions is not None:
             attach(websocket, self._extensions)
         websocket.opened()
-        server.accept_connection(websocket, request)
+        self._opened(websocket)
         server.handshake_ended(self)
         if self._rest:
             websocket.receive_soon(self._rest)
+
+    def _opened(self, websocket: WebSocket) -> None:
+        """The client has its 101."""
+        self._server.accept_connection(websocket, self._request)
 
     def _check_extensions(self, response: Response) -> None:
         """A hook may have left them out; it cannot have agreed to others."""

@@ -38,13 +38,17 @@ from .protocol.http import Request, Response
 from .sweep import Sweep
 from .tls import server_context
 from .transport import TransportDriver
+from .upgrading import handle_upgrade
 
 if TYPE_CHECKING:
     import re
     from types import TracebackType
 
+    from typing_extensions import Buffer
+
     from .extensions import Extension
     from .typing import Compression, LoggerLike
+    from .upgrading import Where
 
 __all__ = ["ClientInfo", "WebSocketServer", "serve"]
 
@@ -60,9 +64,18 @@ Handler = Callable[[WebSocket], Awaitable[None]]
 class WebSocketServer(EventSource):
     """A WebSocket server.
 
-    Attach listeners with `on`: "connection" gets the `WebSocket` and its `Request`, and may be a
-    coroutine function; "listening" and "close" get nothing. Then `run` it, or use it as a context
-    manager, or await it.
+    Attach listeners with `on`:
+
+    - "listening" and "close" get nothing.
+    - "connection" gets the `WebSocket` and its `Request`, and may be a coroutine function.
+    - "disconnection" gets the `WebSocket` of a connection that is gone.
+    - "headers" gets the `Headers` of a 101, which it may change, and the `Request`.
+    - "client-error" gets the exception, the `Response`, which it may change, and the `Request`, or
+      None if there is none: before a request that is no valid handshake is answered.
+    - "error" gets the exception if the address cannot be listened on, which is also raised, and
+      when no connection can be accepted for a moment.
+
+    Then `run` it, or use it as a context manager, or await it.
 
     Args:
         host: the address to listen on, or several; None for all.
@@ -70,6 +83,8 @@ class WebSocketServer(EventSource):
         path: serve WebSockets only at this path; None for every path.
         sock: a listening socket to use instead of ``host`` and ``port``.
         unix_path: a Unix socket to listen on instead of ``host`` and ``port``.
+        no_server: True to listen on nothing: another server hands connections over by
+            `handle_upgrade`.
         ssl: a context for TLS. It is taken as it is.
         cert, key, ca, verify: instead of ``ssl``: paths of PEM files, or PEM bytes. ``ca`` demands
             certificates of the clients; with ``verify=False`` they may have none. TLS is 1.2 or
@@ -85,7 +100,8 @@ class WebSocketServer(EventSource):
         extensions: those that the server has, in its order of preference.
         compression: True or "deflate" to compress messages, or a `PerMessageDeflate` that says how;
             it stands behind ``extensions``.
-        websocket_class: the subclass of `WebSocket` to make.
+        websocket_class: the subclass of `WebSocket` for the connections. Its ``__init__`` must pass
+            its arguments on.
         client_tracking: whether `connections` is kept.
         max_connections: further clients get 503.
         backlog, reuse_port: of the listening socket.
@@ -105,7 +121,17 @@ class WebSocketServer(EventSource):
         TypeError, ValueError: an option is not valid. The text names it.
     """
 
-    EVENTS = frozenset({"listening", "connection", "close", "error"})
+    EVENTS = frozenset(
+        {
+            "listening",
+            "connection",
+            "disconnection",
+            "headers",
+            "client-error",
+            "error",
+            "close",
+        }
+    )
     COROUTINE_EVENTS = frozenset({"connection"})
 
     def __init__(
@@ -116,6 +142,7 @@ class WebSocketServer(EventSource):
         path: str | None = None,
         sock: socket.socket | None = None,
         unix_path: str | None = None,
+        no_server: bool = False,
         ssl: ssl_module.SSLContext | None = None,
         cert: Any = None,
         key: Any = None,
@@ -145,8 +172,11 @@ class WebSocketServer(EventSource):
         self.options = Options.take(options)
         if options:
             raise TypeError(f"there is no option {next(iter(options))!r}")
-        if sum(given is not None for given in (sock, unix_path, port)) != 1:
-            raise ValueError('give exactly one of "port", "sock" and "unix_path"')
+        check_flag("no_server", no_server)
+        if sum(given is not None for given in (sock, unix_path, port, no_server or None)) != 1:
+            raise ValueError('give exactly one of "port", "sock", "unix_path" and "no_server"')
+        if no_server and host is not None:
+            raise ValueError("host is of no use with no_server")
         if port is not None:
             check_int("port", port, 0, 65535)
         if unix_path is not None:
@@ -205,12 +235,17 @@ class WebSocketServer(EventSource):
         self._unix_path = unix_path
         self._backlog = backlog
         self._reuse_port = reuse_port
+        self._no_server = no_server
         self._listeners = ()
+        self.heard: frozenset[str] = frozenset()  # the events that have listeners
         self._sockets: tuple[socket.socket, ...] = ()
         self._acceptors: list[Any] = []
         self._closing: asyncio.Task[None] | None = None
+        # From the start, or the first upgrade, until the end of close().
+        self._running = no_server
         self._closed = asyncio.Event()
-        self._closed.set()
+        if not no_server:
+            self._closed.set()
         self._open: set[WebSocket] = set()
         self._handshakes: set[ServerHandshake] = set()
         # The handlers with their connections, and the hooks and listeners that are awaited.
@@ -224,9 +259,31 @@ class WebSocketServer(EventSource):
         """Begin to listen.
 
         Raises:
-            OSError: the address cannot be listened on.
+            OSError: the address cannot be listened on. It is told to "error", too.
         """
         self.loop = asyncio.get_running_loop()
+        if self._no_server:
+            self._enter()
+            return self
+        try:
+            await self._listen()
+        except OSError as error:
+            self.emit("error", error)
+            raise
+        self._enter()
+        for sock in self.sockets:
+            self.logger.info("server listening on %s", address_text(sock.getsockname()))
+        self.emit("listening")
+        return self
+
+    def _enter(self) -> None:
+        """From now on there is something to close."""
+        self.loop = asyncio.get_running_loop()
+        self._running = True
+        self._closing = None
+        self._closed.clear()
+
+    async def _listen(self) -> None:
         if self._sock is not None:
             sockets = [self._sock]
         elif self._unix_path is not None:
@@ -236,12 +293,6 @@ class WebSocketServer(EventSource):
             sockets = listening_sockets(self._host, self._port, self._backlog, self._reuse_port)
         self._sockets = tuple(sockets)
         self._acceptors = [await self._accept_on(sock) for sock in sockets]
-        self._closing = None
-        self._closed.clear()
-        for sock in self.sockets:
-            self.logger.info("server listening on %s", address_text(sock.getsockname()))
-        self.emit("listening")
-        return self
 
     async def _accept_on(self, sock: socket.socket) -> Any:
         """Accept the connections of a listening socket; returns what stops doing so by close()."""
@@ -344,9 +395,11 @@ class WebSocketServer(EventSource):
             TypeError, ValueError: at the call; the code or the reason cannot be sent.
         """
         check_close(code, reason)
-        if self._acceptors:
+        if self._running:
             if self._closing is None:
                 self.logger.info("server closing")
+                if self.loop is None:  # without a single upgrade
+                    self.loop = asyncio.get_running_loop()
                 for acceptor in self._acceptors:
                     acceptor.close()
                 self._closing = self.loop.create_task(self._close())
@@ -375,6 +428,7 @@ class WebSocketServer(EventSource):
                     acceptor.abort_clients()
             self._acceptors = []
             self._sockets = ()
+            self._running = False
             self._closed.set()
         self.logger.info("server closed")
         self.emit("close")
@@ -394,13 +448,22 @@ class WebSocketServer(EventSource):
             raise AttributeError("connections are not kept, because client_tracking is off")
         return {websocket for websocket in self._open if websocket.state is State.OPEN}
 
+    clients = connections
+    """The open connections, by the name that they have in ws."""
+
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The listening sockets."""
         return self._sockets
 
     def address(self) -> Any:
-        """The address of the first listening socket, as (host, port), or a path; None if closed."""
+        """The address of the first listening socket, as (host, port), or a path; None if closed.
+
+        Raises:
+            RuntimeError: the server has ``no_server``.
+        """
+        if self._no_server:
+            raise RuntimeError('the server is operating in "no_server" mode')
         sockets = self.sockets
         if not sockets:
             return None
@@ -410,7 +473,41 @@ class WebSocketServer(EventSource):
     @property
     def is_serving(self) -> bool:
         """Whether the server accepts connections."""
-        return bool(self._acceptors) and self._closing is None
+        return (self._no_server or bool(self._acceptors)) and self._closing is None
+
+    def should_handle(self, request: Request) -> bool:
+        """Whether a request is for this server; others get 404. To be overridden.
+
+        By default it compares the path, up to the "?", with the option ``path``.
+        """
+        return self.path is None or request.path.partition("?")[0] == self.path
+
+    def handle_upgrade(
+        self, request: Request | Buffer, where: Where, head: Buffer = b""
+    ) -> asyncio.Future[WebSocket | None]:
+        """Take over a connection of another server, which got a request to open a WebSocket.
+
+        The connection belongs to this server from the call on: the other one must not read, write
+        or close it. The request is checked as any other, and answered. "connection" is not emitted
+        by itself; do it with ``server.emit("connection", ws, request)``, and with further
+        arguments, if you like. A handler of `serve` is started.
+
+        Args:
+            request: the request, or the bytes of its head.
+            where: an asyncio transport, a pair of `asyncio.StreamReader` and
+                `asyncio.StreamWriter`, or a connected socket without TLS.
+            head: what was read behind the request. What is still in a ``StreamReader`` comes
+                behind it.
+
+        Returns:
+            A future of the open `WebSocket`; of None if the client was refused, and has its
+            answer, or if it is gone. Cancelling it gives the connection up.
+
+        Raises:
+            RuntimeError: the connection was handed over before.
+            TypeError: an argument is of no use.
+        """
+        return handle_upgrade(self, request, where, head)
 
     # From the handshakes and the connections
 
@@ -423,17 +520,24 @@ class WebSocketServer(EventSource):
             server_header=self.server_header,
         )
 
-    def accept_connection(self, websocket: WebSocket, request: Request) -> None:
-        """Take a connection whose handshake is done, and start its handler."""
+    def accept_connection(self, websocket: WebSocket, request: Request | None) -> None:
+        """Take a connection whose handshake is done, and start its handler.
+
+        Args:
+            request: for "connection"; None to leave that to the user.
+        """
         self._open.add(websocket)
         if self.handler is not None:
             self._start_handler(self.handler, websocket)
-        if self._listeners:
+        if self._listeners and request is not None:
             self.emit("connection", websocket, request)
 
     def _connection_closed(self, websocket: WebSocket) -> None:
         """Let go of a connection."""
-        self._open.discard(websocket)
+        if websocket in self._open:  # it is not, if its handshake failed
+            self._open.discard(websocket)
+            if "disconnection" in self.heard:
+                self.emit("disconnection", websocket)
         self._note_end()
         if isinstance(websocket.error, ProtocolError):
             self.logger.info("connection failed: %s", websocket.error)
@@ -465,6 +569,9 @@ class WebSocketServer(EventSource):
         if not self._open and not self._handshakes:
             self._sweep.stop_if_idle()
             self._idle.set()
+
+    def _listeners_changed(self, event: str) -> None:
+        self.heard = frozenset(self._listeners[::2])
 
     def _run_listener(self, awaitable: Any) -> None:
         async def run() -> None:

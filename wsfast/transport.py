@@ -80,10 +80,26 @@ class TransportDriver(asyncio.BufferedProtocol):
         self._blocked = False
         self._eof = False
 
+    def take_over(self, transport: Any) -> None:
+        """Drive a transport that had another protocol until now."""
+        transport.pause_reading()  # uvloop reads on to the last one otherwise
+        transport.set_protocol(self)
+        if transport.get_write_buffer_size():
+            # Nobody knows whether it told its last protocol to pause. With no room at all it has,
+            # and will tell this one when it goes on.
+            transport.set_write_buffer_limits(high=0)
+            self._blocked = True
+        transport.resume_reading()
+        self.connection_made(transport)
+
     # From the loop
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self._prepare(transport)
+        self.target.connected(self)
+
+    def _prepare(self, transport: Any) -> None:
         loop = asyncio.get_running_loop()
         if loop not in receive_buffers:
             receive_buffers[loop] = ReceiveBuffer()
@@ -93,7 +109,6 @@ class TransportDriver(asyncio.BufferedProtocol):
         if sock is not None and sock.proto == 0 and sock.family in INTERNET:
             # A socket that a user made; for others the loop did it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.target.connected(self)
 
     def get_buffer(self, sizehint: int) -> Buffer:
         shared = self._shared

@@ -66,6 +66,7 @@ __all__ = [
     "rejection",
     "select_subprotocol",
     "text_response",
+    "upgrade_response",
 ]
 
 SERVER = f"wsfast/{__version__}"
@@ -404,6 +405,25 @@ def accept_head(
         f"Sec-WebSocket-Accept: {accept_key(key)}\r\n{optional}\r\n"
     )
     return head.encode("iso-8859-1")
+
+
+def upgrade_response(
+    key: str, *, subprotocol: str | None = None, headers: HeadersLike = ()
+) -> bytes:
+    """The bytes of the response that opens a WebSocket, for who writes HTTP by hand.
+
+    Args:
+        key: the request's Sec-WebSocket-Key.
+        subprotocol: one of those that the request offers.
+        headers: further headers.
+
+    Raises:
+        InvalidHeaderValue: the key is not 16 bytes in base64.
+        TypeError, ValueError: a header cannot be sent.
+    """
+    if not _KEY.fullmatch(key):
+        raise InvalidHeaderValue("Sec-WebSocket-Key", key)
+    return accept_response(key, subprotocol=subprotocol, additional_headers=headers).serialize()
 
 
 def text_response(
