@@ -166,6 +166,8 @@ async def test_reading_can_be_paused_before_there_is_a_transport():
     ):
         ws = await server.handle_upgrade(request(), sock, early)
         await until(lambda: ws.stats.messages_received == 40 and not ws.is_reading)
+        for _ in range(5):
+            await asyncio.sleep(0)
         received = ws.stats.wire_bytes_received
         for _ in range(20):
             peer.write(early)
@@ -677,6 +679,7 @@ async def test_upgrades_during_close_and_after_it_get_503(wait):
         assert await server.handle_upgrade(request(), other) is None
         head, body = await refused.response()
         assert (head.status, body) == (503, "The server is closing.\n")
+        await refused.wait_closed()
         if not wait:
             peer.close()
             await peer.wait_closed()

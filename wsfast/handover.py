@@ -150,13 +150,12 @@ class SocketDriver(TransportDriver):
 class FutureTransport:
     """Keeps for a transport that is not there yet what it will have to do."""
 
-    __slots__ = ("_calls", "_closing", "_size", "_sock")
+    __slots__ = ("_calls", "_closing", "_sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._calls: list[tuple[Any, ...]] = []
         self._closing = False
-        self._size = 0
 
     def hand_over(self, transport: Any) -> None:
         """The transport is there."""
@@ -166,7 +165,6 @@ class FutureTransport:
     def write(self, data: bytes) -> None:
         if not self._closing:
             self._calls.append(("write", data))
-            self._size += len(data)
 
     def write_eof(self) -> None:
         self._calls.append(("write_eof",))
@@ -186,7 +184,7 @@ class FutureTransport:
         return self._closing
 
     def get_write_buffer_size(self) -> int:
-        return self._size
+        return 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "socket":
