@@ -87,6 +87,7 @@ async def test_closing_starts_at_the_call():
 
 
 async def test_nobody_can_connect_any_more():
+    """SE7."""
     async with serve() as server, client_of(server):
         uri = uri_of(server)
         server.close()
@@ -128,6 +129,7 @@ async def test_messages_that_handlers_are_busy_with_are_answered_before():
 
 
 async def test_closing_twice_is_closing_once():
+    """SE7: repeated calls are fine."""
     events = []
     async with serve() as server, client_of(server) as peer:
         server.on("close", lambda: events.append("close"))
@@ -153,6 +155,7 @@ async def test_close_may_be_called_by_a_handler():
 
 
 async def test_clients_may_be_left_to_go_by_themselves():
+    """SE5, SE7: "close" comes when all connections are gone."""
     async with serve() as server, client_of(server) as peer:
         uri = uri_of(server)
         closing = asyncio.create_task(server.close(close_connections=False))
@@ -169,6 +172,7 @@ async def test_clients_may_be_left_to_go_by_themselves():
 
 
 async def test_a_second_call_closes_those_who_were_left():
+    """SE7."""
     async with serve() as server, client_of(server) as peer:
         first = server.close(close_connections=False)
         peer.send(TEXT, "still here")
@@ -188,6 +192,7 @@ async def has_begun(server):
 
 @pytest.mark.parametrize("data", [b"G", b"GET / HTTP/1.1\r\n", request()[:-1]])
 async def test_a_client_whose_request_is_not_complete_gets_503(data):
+    """SE7."""
     async with serve() as server, raw_client(server, data) as peer:
         await has_begun(server)
         closing = asyncio.create_task(server.close())
@@ -200,6 +205,7 @@ async def test_a_client_whose_request_is_not_complete_gets_503(data):
 
 @pytest.mark.parametrize("close_connections", [True, False])
 async def test_a_client_whose_hook_is_awaited_gets_503(close_connections):
+    """SE7."""
     cancelled = []
 
     async def process_request(ws, request):

@@ -38,6 +38,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="there is no ::1")
 
 
 async def test_port_0_is_a_free_port_that_address_tells():
+    """SE6, SV1: `address` tells where the server listens."""
     async with wsfast.serve(echo, "127.0.0.1", 0) as server:
         host, port = server.address()
         assert host == "127.0.0.1"
@@ -49,6 +50,7 @@ async def test_port_0_is_a_free_port_that_address_tells():
 
 @needs_ipv6
 async def test_one_server_listens_on_several_hosts():
+    """SV2."""
     async with wsfast.serve(echo, ["127.0.0.1", "::1"], 0) as server:
         assert len(server.sockets) == 2
         for sock in server.sockets:
@@ -58,6 +60,7 @@ async def test_one_server_listens_on_several_hosts():
 
 @needs_ipv6
 async def test_no_host_is_every_address_of_both_families():
+    """SV2: dual stack."""
     async with wsfast.serve(echo, None, 0) as server:
         for sock in server.sockets:
             loopback = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "[::1]"}[sock.family]
@@ -65,6 +68,7 @@ async def test_no_host_is_every_address_of_both_families():
 
 
 async def test_a_unix_socket_is_served(tmp_path):
+    """SE6: IPC; `address` is the path."""
     path = str(tmp_path / "socket")
     async with wsfast.serve(echo, unix_path=path) as server:
         assert server.address() == path
@@ -87,6 +91,7 @@ async def test_a_given_unix_socket_is_served(tmp_path):
 
 
 async def test_an_address_in_use_is_an_oserror():
+    """SE1: bind failure."""
     async with serve() as server:
         with pytest.raises(OSError, match="address already in use"):
             await wsfast.serve(echo, *server.address())

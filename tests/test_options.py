@@ -279,7 +279,9 @@ def test_authorities_that_are_not_pem_are_told(data, tmp_path):
     ],
 )
 def test_a_server_has_exactly_one_address(options):
-    with pytest.raises(ValueError, match='give exactly one of "port", "sock", "unix_path" and "no_server"'):
+    """SV1."""
+    match = 'give exactly one of "port", "sock", "unix_path" and "no_server"'
+    with pytest.raises(ValueError, match=match):
         wsfast.WebSocketServer(**options)
 
 

@@ -179,7 +179,7 @@ async def test_a_client_that_breaks_the_protocol_is_one_line(caplog):
 
 
 async def test_the_open_connections_are_kept():
-    """M8"""
+    """SV11, SE9, M8."""
     handler = Accepted()
     async with serve(handler) as server:
         assert server.connections == set()
@@ -193,7 +193,7 @@ async def test_the_open_connections_are_kept():
 
 
 async def test_the_open_connections_are_not_kept_without_client_tracking():
-    """M8"""
+    """SV11, M8."""
     async with serve(client_tracking=False) as server, wsfast.connect(uri_of(server)) as ws:
         with pytest.raises(AttributeError, match="client_tracking is off"):
             server.connections  # noqa: B018
@@ -202,6 +202,7 @@ async def test_the_open_connections_are_not_kept_without_client_tracking():
 
 
 async def test_clients_above_max_connections_get_503():
+    """SV12."""
     async with serve(max_connections=1) as server:
         async with client_of(server) as peer:
             head, body = await exchange(server, request())
@@ -235,6 +236,7 @@ async def test_max_connections_holds_for_handshakes_that_run_at_once():
 
 
 async def test_the_event_style_echoes_and_tells_the_life_of_the_server():
+    """SE1, SE2, SE5, SV15: "listening", "connection" and "close"."""
     events = []
     server = wsfast.WebSocketServer("127.0.0.1", 0)
     server.on("listening", lambda: events.append("listening"))
@@ -277,6 +279,7 @@ async def test_handler_and_listener_go_together():
 
 
 async def test_a_close_frame_from_the_client_is_answered_and_the_server_closes_first():
+    """L18: as the RFC wants it; the client waits for it."""
     async with serve() as server, client_of(server) as peer:
         peer.write("888237fa213d3412")  # 1000
         assert await peer.read(4) == "880203e8"
@@ -301,7 +304,7 @@ async def test_messages_of_both_types_and_all_sizes_come_back():
 
 
 async def test_a_message_above_max_size_is_refused_at_its_header():
-    """M8, M10"""
+    """SV12, M8, M10."""
     async with serve(max_size=10) as server, client_of(server) as peer:
         peer.send(TEXT, "x" * 10)
         assert (await peer.frame()).payload == b"x" * 10

@@ -61,6 +61,7 @@ async def test_the_server_header_can_be_chosen_or_left_out():
 
 
 async def test_frames_glued_behind_the_request_are_processed():
+    """SV6: data sent along with the request."""
     glued = frame(TEXT, "one", mask=b"abcd") + frame(TEXT, "two", mask=b"abcd")
     async with serve() as server, raw_client(server, request() + glued) as peer:
         assert (await peer.head()).status == 101
@@ -99,6 +100,7 @@ ACCEPTABLE = {
 
 @pytest.mark.parametrize("data", ACCEPTABLE.values(), ids=ACCEPTABLE.keys())
 async def test_a_request_is_accepted_with(data):
+    """An unknown extension, for instance, is ignored."""
     async with serve() as server, raw_client(server, data) as peer:
         head = await peer.head()
         assert head.status == 101
@@ -246,6 +248,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("data", "status", "what"), REFUSED.values(), ids=REFUSED.keys())
 async def test_a_request_is_refused_with(data, status, what):
+    """Each answer has its status, its text and the headers that belong to it."""
     async with serve() as server:
         head, body = await exchange(server, data)
     assert head.status == status
@@ -279,7 +282,7 @@ async def test_the_answer_to_head_has_no_body():
 
 
 async def test_only_the_path_is_served_and_its_query_does_not_count():
-    """M8"""
+    """SV4, M8: 404, where ws answers with 400."""
     async with serve(path="/chat") as server:
         for path in "/", "/chat/", "/chatter", "/CHAT", "/x?/chat", "/%63hat":
             head, body = await exchange(server, request(path))
@@ -315,7 +318,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("version", ["13", "8"])
 async def test_origins_are_compared_as_a_whole(version):
-    """M13, M19"""
+    """SV9, M13, M19: the origin, of both versions."""
     name = {"13": "Origin", "8": "Sec-WebSocket-Origin"}[version]
     async with serve(origins=ORIGINS) as server:
         for origin in ALLOWED:

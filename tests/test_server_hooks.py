@@ -41,7 +41,7 @@ def serve(handler=echo, **options):
     ],
 )
 async def test_the_servers_order_chooses_the_subprotocol(offered, selected):
-    """M5"""
+    """SV10, M5."""
     handler = Accepted()
     headers = {} if offered is None else {"Sec-WebSocket-Protocol": offered}
     async with (
@@ -54,7 +54,7 @@ async def test_the_servers_order_chooses_the_subprotocol(offered, selected):
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_select_subprotocol_chooses(is_async):
-    """M5"""
+    """SV10, M5."""
     seen = []
 
     def select(ws, offered):
@@ -74,6 +74,7 @@ async def test_select_subprotocol_chooses(is_async):
 
 
 async def test_select_subprotocol_cannot_choose_what_the_client_did_not_offer(caplog):
+    """SV10: ws does not look."""
     async with serve(select_subprotocol=lambda ws, offered: "mine") as server:
         head, body = await exchange(server, request(sec_websocket_protocol="a"))
     assert head.status == 500
@@ -227,7 +228,7 @@ def unauthorized():
 )
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_verify_client_decides(verdict, status, text, is_async):
-    """M8"""
+    """SV7, SV8, M8: a function or a coroutine function; a bool or a response."""
     seen = []
 
     def verify(info):

@@ -439,6 +439,7 @@ def client_of_tls(server, ca):
 
 
 async def test_verify_client_knows_that_it_is_secure(identity, ca):
+    """SV9."""
     seen = []
 
     def verify(info):
