@@ -119,7 +119,7 @@ class ServerHandshake:
 
     def _begin(self, request: Request, head: Request | bytes) -> None:
         """Take the steps as far as they go without waiting for a hook."""
-        self._request = request
+        self._request: Request | None = request
         steps = self._steps(request, head)
         awaitable = self._advance(steps, None)
         if awaitable is not None:
@@ -261,7 +261,9 @@ class ServerHandshake:
         self._extensions = accept_extensions(request.headers, server.extensions)
         extensions = None if self._extensions is None else self._extensions.header
         if server.process_response is None and not hears_headers:
-            return server.unavailable() or handshake.accept_head(
+            if keep or server.select_subprotocol is not None:
+                unavailable = server.unavailable()  # it may be, since a hook was awaited
+            return unavailable or handshake.accept_head(
                 upgrade.key, ws.subprotocol, extensions, server.server_header
             )
         response = handshake.accept_response(
@@ -349,14 +351,10 @@ class ServerHandshake:
         if self._extensions is not None:
             attach(websocket, self._extensions)
         websocket.opened()
-        self._opened(websocket)
+        server.accept_connection(websocket, self._request)
         server.handshake_ended(self)
         if self._rest:
             websocket.receive_soon(self._rest)
-
-    def _opened(self, websocket: WebSocket) -> None:
-        """The client has its 101."""
-        self._server.accept_connection(websocket, self._request)
 
     def _check_extensions(self, response: Response) -> None:
         """A hook may have left them out; it cannot have agreed to others."""

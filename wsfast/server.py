@@ -534,10 +534,10 @@ class WebSocketServer(EventSource):
 
     def _connection_closed(self, websocket: WebSocket) -> None:
         """Let go of a connection."""
-        if websocket in self._open:  # it is not, if its handshake failed
-            self._open.discard(websocket)
-            if "disconnection" in self.heard:
-                self.emit("disconnection", websocket)
+        told = "disconnection" in self.heard and websocket in self._open  # and not only in a hook
+        self._open.discard(websocket)
+        if told:
+            self.emit("disconnection", websocket)
         self._note_end()
         if isinstance(websocket.error, ProtocolError):
             self.logger.info("connection failed: %s", websocket.error)
@@ -554,7 +554,8 @@ class WebSocketServer(EventSource):
     def handshake_ended(self, handshake: ServerHandshake) -> None:
         """Let go of a handshake."""
         self._handshakes.discard(handshake)
-        self._note_end()
+        if not self._open:
+            self._note_end()
 
     def unavailable(self) -> Response | None:
         """The response for a client that cannot be taken now."""

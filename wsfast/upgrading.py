@@ -10,7 +10,7 @@ from .accepting import ServerHandshake
 from .handover import Where, adopt, early_data
 from .exceptions import InvalidHandshake, InvalidMessage
 from .protocol.headers import Headers
-from .protocol.http import Request, parse_request
+from .protocol.http import Request, Response, parse_request
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -89,9 +89,13 @@ class UpgradeHandshake(ServerHandshake):
         if done.cancelled() and not self._answered:
             self.abort()
 
-    def _opened(self, websocket: WebSocket) -> None:
-        self._server.accept_connection(websocket, None)
-        self.finish(websocket)
+    def _answer(self, response: Response | bytes) -> None:
+        if self._answered:
+            return
+        self._request = None  # so that "connection" is left to the user
+        super()._answer(response)
+        if self._driver.target is self._ws:
+            self.finish(self._ws)
 
     def _hang_up(self) -> None:
         super()._hang_up()
