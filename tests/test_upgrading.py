@@ -588,6 +588,12 @@ async def test_a_socket_with_tls_is_refused():
             wsfast.WebSocketServer(no_server=True).handle_upgrade(request(), sock)
 
 
+async def test_a_socket_of_datagrams_is_refused():
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        with pytest.raises(TypeError, match="the socket must be one of streams"):
+            wsfast.WebSocketServer(no_server=True).handle_upgrade(request(), sock)
+
+
 async def test_arguments_of_other_types_are_refused_and_take_nothing():
     server = wsfast.WebSocketServer(no_server=True)
     async with socket_pair() as (sock, _):

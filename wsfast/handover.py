@@ -32,6 +32,8 @@ def early_data(where: Where) -> bytes | None:
     if isinstance(where, socket.socket):
         if isinstance(where, ssl.SSLSocket):
             raise TypeError("an SSLSocket cannot be taken over; use asyncio for TLS")
+        if where.type != socket.SOCK_STREAM:
+            raise TypeError(f"the socket must be one of streams, not {where!r}")
         if where.fileno() < 0:
             raise RuntimeError(f"the socket cannot be used: {USED}")
         return b""
@@ -115,13 +117,10 @@ class SocketDriver(TransportDriver):
     async def _connect(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         try:
             await loop.connect_accepted_socket(lambda: self, sock)
-        except BaseException as error:
+        except BaseException:  # the loop ends, for instance
             sock.close()
-            if not isinstance(error, OSError):
-                self.connection_lost(None)
-                raise
-            self.connection_lost(error)
-            return
+            self.connection_lost(None)
+            raise
         self._connecting = None
         if self._paused:
             super().pause(None)
