@@ -71,6 +71,8 @@ class ServerHandshake:
         "_ws",
     )
 
+    announces = True  # "connection" is emitted at the end
+
     def __init__(self, server: WebSocketServer) -> None:
         self._server = server
         self._reader: HeadReader | None = HeadReader()
@@ -113,13 +115,13 @@ class ServerHandshake:
             head, self._rest = result
             request = parse_request(head)
         except InvalidHandshake as error:
-            self._refuse(error, None)
+            self._refuse(error)
             return
         self._begin(request, head)
 
     def _begin(self, request: Request, head: Request | bytes) -> None:
         """Take the steps as far as they go without waiting for a hook."""
-        self._request: Request | None = request
+        self._request = request
         steps = self._steps(request, head)
         awaitable = self._advance(steps, None)
         if awaitable is not None:
@@ -175,7 +177,7 @@ class ServerHandshake:
         except StopIteration as stop:
             self._answer(stop.value)
         except InvalidHandshake as error:
-            self._refuse(error, self._request)
+            self._refuse(error)
         except Exception as error:
             self._fail(error)
         return None
@@ -292,14 +294,14 @@ class ServerHandshake:
             # It has asked for nothing, as browsers that connect in advance, or has its answer.
             self._driver.abort(self)
 
-    def _refuse(self, error: InvalidHandshake, request: Request | None) -> None:
+    def _refuse(self, error: InvalidHandshake) -> None:
         """Answer a bad request."""
         server = self._server
         server.logger.info("connection rejected: %s", str(error).encode("unicode_escape").decode())
         response = handshake.rejection(error)
         # What is valid, but not for here, is no error of the client.
         if "client-error" in server.heard and not isinstance(error, (InvalidPath, InvalidOrigin)):
-            server.emit("client-error", error, response, request)
+            server.emit("client-error", error, response, self._request)
             if response.status_code == 101:
                 self._fail_response(ValueError("a bad request cannot be answered with 101"))
                 return
@@ -340,9 +342,8 @@ class ServerHandshake:
                 self._fail_response(error)
                 return
         self._answered = True
-        websocket, request = self._ws, self._request
+        websocket = self._ws
         assert websocket is not None
-        assert request is not None
         if not isinstance(response, bytes):
             websocket._response = response
         driver = self._driver
@@ -351,7 +352,7 @@ class ServerHandshake:
         if self._extensions is not None:
             attach(websocket, self._extensions)
         websocket.opened()
-        server.accept_connection(websocket, self._request)
+        server.accept_connection(websocket, self._request if self.announces else None)
         server.handshake_ended(self)
         if self._rest:
             websocket.receive_soon(self._rest)

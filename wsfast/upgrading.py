@@ -58,6 +58,8 @@ class UpgradeHandshake(ServerHandshake):
 
     __slots__ = ("done",)
 
+    announces = False  # that is left to the user
+
     def __init__(self, server: WebSocketServer) -> None:
         super().__init__(server)
         self.done: asyncio.Future[WebSocket | None] = server.loop.create_future()
@@ -71,10 +73,11 @@ class UpgradeHandshake(ServerHandshake):
         self._started = True
         self._reader = None
         self._rest = rest
+        self._request = request
         try:
             request = check_request(request)
         except InvalidHandshake as error:
-            self._refuse(error, request)
+            self._refuse(error)
         else:
             self._begin(request, request)
 
@@ -90,12 +93,10 @@ class UpgradeHandshake(ServerHandshake):
             self.abort()
 
     def _answer(self, response: Response | bytes) -> None:
-        if self._answered:
-            return
-        self._request = None  # so that "connection" is left to the user
-        super()._answer(response)
-        if self._driver.target is self._ws:
-            self.finish(self._ws)
+        if not self._answered:
+            super()._answer(response)
+            if self._driver.target is self._ws:
+                self.finish(self._ws)
 
     def _hang_up(self) -> None:
         super()._hang_up()

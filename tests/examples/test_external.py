@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 import websockets
-from programs import program
+from example_programs import program
 
 
 @contextlib.contextmanager
