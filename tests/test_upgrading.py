@@ -270,6 +270,35 @@ async def test_streams_that_nobody_keeps_stay_open():
             assert await peer.read(7) == "810548656c6c6f"
 
 
+@pytest.mark.parametrize("reset", [False, True])
+async def test_the_streams_are_told_of_the_end(reset):
+    """So that nobody waits for ever who waits for them."""
+
+    async def upgrade(head, streams, rest):
+        await server.handle_upgrade(head, streams, rest)
+        reader, writer = streams
+        with contextlib.suppress(ConnectionResetError):
+            await writer.wait_closed()
+        assert reset or reader.at_eof()
+        ended.set()
+
+    ended = asyncio.Event()
+    async with wsfast.serve(echo, no_server=True) as server:
+        async with external(
+            "streams", lambda *given: asyncio.ensure_future(upgrade(*given))
+        ) as address:
+            async with client_of(address) as peer:
+                assert not ended.is_set()
+                if reset:
+                    peer.reset()
+                else:
+                    peer.close()
+                    await peer.closed()
+                    await peer.wait_closed()
+                async with asyncio.timeout(PATIENCE):
+                    await ended.wait()
+
+
 async def test_a_transport_that_its_protocol_paused_goes_on():
     """A StreamReader stops reading when it is full; and so may writing be stopped."""
 
@@ -408,6 +437,19 @@ async def test_a_refused_client_gets_its_answer_and_the_connection_is_closed(kin
             assert head.headers["connection"].startswith("close")
             assert body
     assert results == [None]
+
+
+async def test_a_refused_page_may_read_why():
+    """M13: as at any other server."""
+    async with (
+        wsfast.WebSocketServer(no_server=True, cors=wsfast.CORS(["https://a.example"])) as server,
+        socket_pair() as (sock, peer),
+    ):
+        data = request(origin="https://a.example", without=["Sec-WebSocket-Key"])
+        assert await server.handle_upgrade(data, sock) is None
+        head, _ = await peer.response()
+        assert head.status == 400
+        assert head.headers["access-control-allow-origin"] == "https://a.example"
 
 
 INVALID = {

@@ -78,26 +78,38 @@ def adopt(
 
     ``target`` is told `connected` before this returns the driver.
     """
-    if not isinstance(where, socket.socket):
-        streams = StreamsDriver(target, write_limit, where)
-        streams.take_over(transport_of(where))
-        return streams
-    if epoll:
-        return engine.adopt(loop, where, target, write_limit, None, None, None)
-    return SocketDriver(target, write_limit, socket.socket(fileno=where.detach()), loop)
+    if isinstance(where, socket.socket):
+        if epoll:
+            return engine.adopt(loop, where, target, write_limit, None, None, None)
+        return SocketDriver(target, write_limit, socket.socket(fileno=where.detach()), loop)
+    transport = transport_of(where)
+    driver: TransportDriver
+    if isinstance(where, tuple):
+        driver = StreamsDriver(target, write_limit, where, transport.get_protocol())
+    else:
+        driver = TransportDriver(target, write_limit)
+    driver.take_over(transport)
+    return driver
 
 
 class StreamsDriver(TransportDriver):
     """Drives a transport that came in a pair of streams.
 
-    A ``StreamWriter`` that nobody has any more closes its transport, so they are kept.
+    A ``StreamWriter`` that nobody has any more closes its transport, so they are kept. Their
+    protocol is told of the end, for who waits for `StreamWriter.wait_closed`.
     """
 
-    __slots__ = ("_streams",)
+    __slots__ = ("_protocol", "_streams")
 
-    def __init__(self, target: Any, write_limit: int, streams: Any) -> None:
+    def __init__(self, target: Any, write_limit: int, streams: Any, protocol: Any) -> None:
         super().__init__(target, write_limit)
         self._streams = streams
+        self._protocol = protocol
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._protocol.connection_lost(exc)
+        self._streams = self._protocol = None
 
 
 class SocketDriver(TransportDriver):
