@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     Where = Any
 
-__all__ = ["Where", "adopt", "early_data"]
+__all__ = ["Where", "early_data", "take_over"]
 
 USED = "it was handed over before, or is closed"
 
@@ -71,7 +71,7 @@ def take_buffer(reader: asyncio.StreamReader) -> bytes | None:
     return b""
 
 
-def adopt(
+def take_over(
     loop: asyncio.AbstractEventLoop, where: Where, target: Any, write_limit: int, epoll: bool
 ) -> Any:
     """Drive a connection, which is ours from now on, after `early_data` was asked for.

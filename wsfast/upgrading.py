@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .accepting import ServerHandshake
-from .handover import Where, adopt, early_data
 from .exceptions import InvalidHandshake, InvalidMessage
+from .handover import Where, early_data, take_over
 from .protocol.headers import Headers
 from .protocol.http import Request, Response, parse_request
 
@@ -40,7 +40,7 @@ def handle_upgrade(
         if isinstance(where, tuple):
             where[1].close()
         return opening.done
-    adopt(server.loop, where, opening, server.options.write_limit, server._epoll)
+    take_over(server.loop, where, opening, server.options.write_limit, server._epoll)
     opening.begin(request, head + early)
     return opening.done
 

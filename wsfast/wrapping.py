@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import engine
-from .handover import Where, adopt, early_data
 from .connection import WebSocket
+from .handover import Where, early_data, take_over
 from .options import Options, check_flag
 from .sweep import Clients
 
@@ -104,7 +104,7 @@ def wrap(
     early = early_data(where)
     if early is None:
         raise ConnectionAbortedError("the connection is closed already")
-    link = adopt(loop, where, Unopened(), limits.write_limit, epoll)
+    link = take_over(loop, where, Unopened(), limits.write_limit, epoll)
     # They keep it, too.
     clients = Clients.of(loop, limits.sweep_interval)
     websocket = WebSocket(
