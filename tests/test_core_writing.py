@@ -33,7 +33,7 @@ def wait(backend, monkeypatch):
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr(backend.core, "monotonic", lambda: now)
+    monkeypatch.setattr(backend.writing, "monotonic", lambda: now)
     return wait
 
 

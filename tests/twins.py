@@ -29,6 +29,7 @@ class Backend(NamedTuple):
     protocol: Any
     queue: Any
     waiter: Any
+    writing: Any
     core: Any
     broadcast: Any
 

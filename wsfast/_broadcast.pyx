@@ -14,9 +14,10 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from ._clock cimport monotonic_seconds
-from ._core cimport CORK_SIZE, Connection
+from ._core cimport Connection
 from ._deflate cimport Deflate
 from ._protocol cimport COPY_LIMIT, OPEN
+from ._writing cimport CORK_SIZE
 
 
 cdef class Round:

@@ -1,19 +1,18 @@
 """A connection, compiled. The pure twin is `_pure/core.py`."""
 
-from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Any
 
 from typing_extensions import Buffer
 
-from ._protocol import Protocol
 from ._waiter import SENT as SENT
 from ._waiter import Waiter
+from ._writing import Writer
 from .awaitables import Operation
 from .frames import State
 from .options import Options
 
-class Connection(Protocol):
+class Connection(Writer):
     """A `Protocol` with what a connection needs around it.
 
     That is a queue of messages or a listener, awaitables for receiving and sending that wake the
@@ -27,10 +26,7 @@ class Connection(Protocol):
         client, state, generate_mask: as for `Protocol`.
     """
 
-    driver: Any
-    loop: AbstractEventLoop
     deadline: float
-    outbox: Any
     message_listener: Callable[[Any, bool], object] | None
     messages_dropped: int
     _thread: int
@@ -128,32 +124,11 @@ class Connection(Protocol):
         """Send a message. See `WebSocket.send`."""
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether more waits to be written than the limit allows."""
-
-    @property
     def is_sending_fragments(self) -> bool:
         """Whether a message was begun with ``fin=False`` and not finished."""
 
     def drain(self) -> Operation[None]:
         """Wait while the connection is blocked."""
-
-    def cork(self) -> Cork:
-        """Hold what is sent inside a ``with`` block until its end."""
-
-    @property
-    def buffered_amount(self) -> int:
-        """How many bytes wait to be written."""
-
-    def abort(self, error: BaseException | None = None) -> None:
-        """Close the transport at once, without a close frame."""
-
-class Cork:
-    """The context manager of `Connection.cork`."""
-
-    def __init__(self, connection: Connection) -> None: ...
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
 
 class Receive(Waiter):
     """The awaitable of `Connection.recv`."""

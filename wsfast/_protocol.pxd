@@ -13,8 +13,12 @@ cdef enum:
 cdef enum:
     COPY_LIMIT = 16384
 
-# Why reading is stopped: the extensions have enough to do. The other reasons are the connection's.
+# Why reading is stopped. There are others in outbox.py and extensions/stack.py.
 cdef enum:
+    BY_USER = 1
+    QUEUE_FULL = 2
+    WRITES_BLOCKED = 4
+    TURN_OVER = 8
     EXTENSIONS_BUSY = 16
 
 

@@ -6,16 +6,10 @@ The rules of the file are those at the top of `_core.pyx`.
 from __future__ import annotations
 
 from threading import get_ident
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..awaitables import Deferred, Failed
-from ..exceptions import (
-    ConcurrencyError,
-    ConnectionClosed,
-    NetworkError,
-    WriteBufferFull,
-)
+from ..exceptions import ConcurrencyError, ConnectionClosed, NetworkError
 from ..offload import LARGE
 from .frame import CONT, PONG, TEXT
 from .protocol import CLOSED, OPEN, Protocol
@@ -23,6 +17,7 @@ from .queue import MessageQueue
 from .reasons import BY_USER, EXTENSIONS_BUSY, QUEUE_FULL, TURN_OVER, WRITES_BLOCKED
 from .waiter import SENT
 from .waiting import Drain, Receive
+from .writing import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,13 +31,6 @@ __all__ = ["SENT", "Connection", "Drain", "Receive"]
 TURN_MESSAGES = 256
 TURN_BYTES = 2**20
 
-# Sends that follow each other within this time, in seconds, leave together.
-CORK_WINDOW = 100e-6
-CORK_SIZE = 65536
-
-# Reading stops while more than this waits in front of the driver: a few large messages may.
-SENDS_LIMIT = 2**20
-
 UNLIMITED = 2**63 - 1
 
 # What send() takes by itself.
@@ -54,38 +42,24 @@ FRAGMENT = MessageQueue.take_fragment
 BATCH = MessageQueue.take_batch
 
 
-class Connection(Protocol):
+class Connection(Writer):
     """The protocol with what a connection needs around it: queue, wake-up, cork, limits."""
 
     __slots__ = (
-        "_blocked",
-        "_cork_depth",
-        "_dispatching",
         "_drains",
         "_eof",
-        "_flush_scheduled",
-        "_held",
-        "_held_since",
-        "_held_size",
         "_ignore_messages",
-        "_last_write",
         "_latest_pong",
-        "_lost",
         "_max_queue",
-        "_queue",
         "_reading",
         "_receiver",
         "_thread",
         "_turn_bytes",
         "_turn_messages",
         "_turn_scheduled",
-        "broadcasts",
         "deadline",
-        "driver",
-        "loop",
         "message_listener",
         "messages_dropped",
-        "outbox",
     )
 
     def __init__(
@@ -99,36 +73,22 @@ class Connection(Protocol):
         generate_mask: Callable[[], bytes] | None = None,
     ) -> None:
         Protocol.__init__(self, options, client=client, state=state, generate_mask=generate_mask)
-        self.driver = driver
-        self.loop = loop
+        self._set_up_writing(driver, loop)
         self.deadline = 0.0
-        self.outbox: Any = None
         self.message_listener: Callable[[Any, bool], object] | None = None
         self.messages_dropped = 0
         self._thread = get_ident()
         self._max_queue = UNLIMITED if options.max_queue is None else options.max_queue
-
-        self._queue = MessageQueue()
         self._receiver: Receive | None = None
         self._ignore_messages = False
-        self._dispatching = False
         self._reading = True
         self._turn_messages = 0
         self._turn_bytes = 0
         self._turn_scheduled = False
         self._eof = False
-        self._lost = False
 
         self._drains: list[Drain] = []
-        self._blocked = False
         self._latest_pong: bytes | None = None
-        self._held: list[bytes] = []
-        self._held_size = 0
-        self._held_since = 0.0
-        self._last_write = 0.0
-        self._cork_depth = 0
-        self._flush_scheduled = False
-        self.broadcasts: Any = None  # the round of the last one that it got
 
     # Hooks of the subclass
 
@@ -495,56 +455,6 @@ class Connection(Protocol):
             return Drain(self)
         return SENT
 
-    def write(self, *buffers: bytes, following: Any = None) -> None:
-        """Send at once, or hold what follows in the same breath (DESIGN: cork).
-
-        `following` is the round of broadcasts that this one follows others in, and leaves with.
-        """
-        if self._lost or self.state is CLOSED:
-            return
-        now = monotonic()
-        recent = now - self._last_write < CORK_WINDOW
-        self._last_write = now
-        held = self._held
-        hold = recent or (self._dispatching and (self._queue or self._reader.pending))
-        if self._cork_depth:
-            hold = True
-        elif held and (now - self._held_since >= CORK_WINDOW or self._held_size > CORK_SIZE):
-            hold = False
-        if following is not None and self._held_size <= CORK_SIZE:
-            hold = True
-        if not hold:
-            if held:
-                held.extend(buffers)
-                self._flush()
-            else:
-                self._transmit(buffers)
-            return
-        if not held:
-            self._held_since = now
-        for buffer in buffers:
-            held.append(buffer)
-            self._held_size += len(buffer)
-        if not self._dispatching and not self._cork_depth and not self._flush_scheduled:
-            self._flush_scheduled = True
-            if following is not None:
-                following.holding.append(self)
-            else:
-                self.loop.call_soon(self._scheduled_flush)
-
-    def send_prepared(self, frame: bytes, size: int, following: Any) -> None:
-        """Send a frame that was made for several connections."""
-        self.messages_sent += 1
-        self.frames_sent += 1
-        self.bytes_sent += size
-        self.wire_bytes_sent += len(frame)
-        self.write(frame, following=following)
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether more waits to be written than the limit allows."""
-        return self._blocked
-
     @property
     def is_sending_fragments(self) -> bool:
         """Whether a message was begun with ``fin=False`` and not finished."""
@@ -553,10 +463,6 @@ class Connection(Protocol):
     def drain(self) -> Any:
         """Wait while the connection is blocked."""
         return Drain(self) if self._blocked else SENT
-
-    def cork(self) -> Cork:
-        """Hold what is sent inside a ``with`` block until its end."""
-        return Cork(self)
 
     def write_eof(self) -> None:
         """Send what is held and the end of the stream."""
@@ -578,77 +484,3 @@ class Connection(Protocol):
         Protocol.close(self, code, reason)
         self._flush()
         self._go_on(BY_USER | QUEUE_FULL)
-
-    @property
-    def buffered_amount(self) -> int:
-        """How many bytes wait to be written."""
-        return self._held_size + int(self.driver.get_extra_info(self, "buffered"))
-
-    def _scheduled_flush(self) -> None:
-        self._flush_scheduled = False
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._held and not self._cork_depth and self.state is not CLOSED:
-            held, self._held = self._held, []
-            self._held_size = 0
-            self._transmit(held)
-
-    def _flush_all(self) -> None:
-        """Send what is held, corked or not: nothing can follow."""
-        depth, self._cork_depth = self._cork_depth, 0
-        self._flush()
-        self._cork_depth = depth
-
-    def _transmit(self, buffers: Any) -> None:
-        waiting = self.driver.write(self, buffers)
-        if not waiting:
-            return
-        options = self.options
-        if waiting > options.write_limit:
-            if not self._blocked:
-                self._blocked = True
-                self._stop(WRITES_BLOCKED)
-            if options.max_write_buffer is not None and waiting > options.max_write_buffer:
-                self.abort(WriteBufferFull(waiting, options.max_write_buffer))
-
-    def sends_waiting(self, reason: int, size: int) -> None:
-        """Do not read while too much waits in front of the driver."""
-        if self._discarding or self.state is CLOSED:
-            return
-        options = self.options
-        limit = max(options.write_limit, SENDS_LIMIT)
-        if size > limit:
-            self._stop(reason)
-        elif size <= limit // 4:
-            self._go_on(reason)
-        if options.max_write_buffer is not None and size > options.max_write_buffer:
-            self.abort(WriteBufferFull(size, options.max_write_buffer))
-
-    def abort(self, error: BaseException | None = None) -> None:
-        """End the connection at once, without a close frame."""
-        if self.state is CLOSED:
-            return
-        self._discarding = True
-        if self.error is None:
-            self.error = error
-        self._held.clear()
-        self._held_size = 0
-        self._begin_closing()
-        self.driver.abort(self)
-
-
-class Cork:
-    """Holds what a connection sends until the end of a ``with`` block."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection._cork_depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._connection._cork_depth -= 1
-        self._connection._flush()
