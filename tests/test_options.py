@@ -32,6 +32,12 @@ TIMES = [
     "idle_timeout",
     "write_timeout",
 ]
+FLAGS = ["auto_pong", "skip_utf8_validation"]
+# With what is not one of them.
+CHOICES = {
+    "binary_type": (["bytes", "bytearray", "memoryview", "fragments"], "blob"),
+    "text_type": (["str", "bytes"], "bytearray"),
+}
 
 
 def server(**options):
@@ -67,7 +73,13 @@ def refused(make, name, value, kind=(TypeError, ValueError)):
 
 
 def test_the_tables_of_this_file_are_complete():
-    assert {field.name for field in fields(wsfast.Options)} == {*SIZES, *TIMES, "codec"}
+    assert {field.name for field in fields(wsfast.Options)} == {
+        *SIZES,
+        *TIMES,
+        *FLAGS,
+        *CHOICES,
+        "codec",
+    }
 
 
 @everywhere
@@ -98,6 +110,25 @@ def test_times_are_positive_and_finite(make, name, value):
 @pytest.mark.parametrize("value", ["10", True, b"1", [1]])
 def test_times_are_numbers(make, name, value):
     assert repr(value) in refused(make, name, value, TypeError)
+
+
+@everywhere
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", [None, 0, 1, "yes"])
+def test_flags_are_true_or_false(make, name, value):
+    assert repr(value) in refused(make, name, value, TypeError)
+
+
+@everywhere
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_are_by_name(make, name):
+    """W1: an unknown type is refused; ws ignores it."""
+    choices, other = CHOICES[name]
+    for choice in choices:
+        assert getattr(make(**{name: choice}).options, name) == choice
+    text = refused(make, name, other, ValueError)
+    assert all(repr(value) in text for value in [*choices, other])
+    assert "bytes" in refused(make, name, bytes, TypeError)
 
 
 @everywhere

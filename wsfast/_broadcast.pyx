@@ -99,9 +99,8 @@ cdef int send_prepared(
     cdef const uint8_t* data = <const uint8_t*> PyBytes_AS_STRING(frame)
     cdef size_t frame_size = PyBytes_GET_SIZE(frame)
     cdef bint hold = connection.should_hold(now)
-    connection.messages_sent += 1
+    connection.count_sent(size)
     connection.frames_sent += 1
-    connection.bytes_sent += size
     connection.wire_bytes_sent += frame_size
     if connection.is_lost:
         return 0

@@ -35,7 +35,6 @@ cdef class Connection(Writer):
     cdef object latest_pong
     # Small ones together. There are many connections, each with all of these.
     cdef uint16_t turn_messages
-    cdef uint8_t ignore_messages
     cdef uint8_t outside_tasks  # while dispatching: whether no task runs, and one may be resumed
     cdef uint8_t reading
     cdef uint8_t turn_scheduled
@@ -48,9 +47,13 @@ cdef class Connection(Writer):
     cdef int schedule_turn(self) except -1
     cdef int take_eof(self) except -1
     cdef int update_reading(self) except -1
+    cdef int deliver_otherwise(self, int opcode, object data, bint fin) except -1
+    cdef int keep(self, int opcode, object data, bint fin) except -1
+    cdef object next_message(self, object decode)
     cdef int call_listener(self, object message, bint binary) except -1
     cdef int listener_raised(self) except -1
     cdef int count_for_turn(self, size_t size) noexcept
     cdef int deliver_queue(self) except -1
     cdef int taken(self) except -1
+    cdef int wake_drains(self, bint directly) except -1
     cdef int tell_receiver(self) except -1

@@ -59,9 +59,6 @@ class Connection(Writer):
     def send_closed(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
         """Send while the connection is not open."""
 
-    def use_driver(self, driver: Any) -> None:
-        """There is a transport now."""
-
     def received(self, data: Buffer) -> None:
         """From the driver: bytes came. They are only lent."""
 

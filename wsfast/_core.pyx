@@ -14,17 +14,19 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
 from ._driver cimport DirectDriver
-from ._frame cimport CONT, PONG, TEXT
+from ._frame cimport BINARY, CONT, PONG, TEXT
 from ._protocol cimport (
     BY_USER,
     CLOSED,
     EXTENSIONS_BUSY,
+    IGNORED,
     OPEN,
     QUEUE_FULL,
     TURN_OVER,
     WRITES_BLOCKED,
     Protocol,
 )
+from ._parser cimport FrameReader
 from ._queue cimport MessageQueue
 from ._waiter cimport Waiter, no_task_runs
 from ._writing cimport Writer
@@ -56,6 +58,7 @@ cdef enum:
     TURN_BYTES = 1048576
 
 cdef Py_ssize_t LARGE = offload.LARGE
+
 # What nearly all connections have. It stays empty.
 cdef MessageQueue EMPTY = MessageQueue()
 
@@ -65,16 +68,18 @@ cdef class Connection(Writer):
         self, options, driver, loop, *, bint client, state=State.OPEN, generate_mask=None
     ):
         self.set_up(options, client, state, generate_mask)
-        self.use_driver(driver)
-        self.loop = loop
-        self.thread = PyThread_get_thread_ident()
+        self.set_up_writing(driver, loop)
         self.queue = EMPTY
+        self.thread = PyThread_get_thread_ident()
+        self.deadline = 0
         self.reading = True
+        self.turn_scheduled = self.eof_received = False
+        self.latest_pong = None
         self.max_queue = -1 if options.max_queue is None else options.max_queue
-        self.write_limit = options.write_limit
-        self.max_write_buffer = (
-            -1 if options.max_write_buffer is None else options.max_write_buffer
-        )
+        # Who waits since the life before looks again, and waits for what comes now.
+        if self.receiver is not None:
+            self.receiver.wake(False)
+        self.wake_drains(False)
 
     # Hooks of the subclass
 
@@ -99,10 +104,6 @@ cdef class Connection(Writer):
 
     # From the driver
 
-    def use_driver(self, driver):
-        self.driver = driver
-        self.direct = driver if isinstance(driver, DirectDriver) else None
-
     def received(self, data):
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -125,21 +126,17 @@ cdef class Connection(Writer):
         return False
 
     def writable(self):
-        cdef Drain drain
         cdef bint nested
         self.blocked = False
         pong = self.latest_pong
         self.latest_pong = None
         if pong is not None and self.ready_state == OPEN:
-            self.send_bytes(PONG, pong, True)
-        drains = self.drains
-        if drains is not None:
-            self.drains = None
+            self.send_control_frame(PONG, pong)
+        if self.drains is not None:
             nested = self.dispatching
             self.dispatching = True
             try:
-                for drain in drains:
-                    drain.wake(no_task_runs(self.loop))
+                self.wake_drains(True)
             finally:
                 self.dispatching = nested
                 self.flush()
@@ -149,7 +146,6 @@ cdef class Connection(Writer):
             self.go_on(WRITES_BLOCKED)
 
     def lost(self, error):
-        cdef Drain drain
         if self.ready_state == CLOSED:
             return
         self.stopped = 0
@@ -165,11 +161,16 @@ cdef class Connection(Writer):
         self.end()
         if self.receiver is not None:
             self.receiver.wake(False)
+        self.wake_drains(False)
+
+    cdef int wake_drains(self, bint directly) except -1:
+        cdef Drain drain
         drains = self.drains
         if drains is not None:
             self.drains = None
             for drain in drains:
-                drain.wake(False)
+                drain.wake(directly and no_task_runs(self.loop))
+        return 0
 
     def tick(self, double now):
         if now >= self.deadline:
@@ -205,6 +206,7 @@ cdef class Connection(Writer):
             and self.receiver is None
             and self.close_sent is None
             and self.queue.count >= self.max_queue
+            and self.message_listener is None
         ):
             self.stopped |= QUEUE_FULL
         if not self.has_rest():
@@ -250,10 +252,12 @@ cdef class Connection(Writer):
         self.stopped |= TURN_OVER
         if not self.turn_scheduled:
             self.turn_scheduled = True
-            self.loop.call_soon(self._next_turn)
+            self.loop.call_soon(self._next_turn, self.reader)
         return 0
 
-    def _next_turn(self):
+    def _next_turn(self, FrameReader reader):
+        if reader is not self.reader:
+            return  # the life that it was scheduled in is over
         self.turn_scheduled = False
         self.stopped &= ~TURN_OVER
         self.turn(NULL, 0, no_task_runs(self.loop))
@@ -319,20 +323,39 @@ cdef class Connection(Writer):
     cdef int deliver(self, int opcode, object data, bint fin) except -1:
         """Hand a message to the listener or put it into the queue."""
         self.count_for_turn(len(<str> data) if type(data) is str else len(<bytes> data))
-        if self.ignore_messages:
-            return 0
+        if self.handling:
+            return self.deliver_otherwise(opcode, data, fin)
         if self.message_listener is not None and not self.queue.count:
             return self.call_listener(data, opcode != TEXT)
+        return self.keep(opcode, data, fin)
+
+    cdef int deliver_otherwise(self, int opcode, object data, bint fin) except -1:
+        """Deliver in another type, in which a listener gets only whole messages; or not at all."""
+        if self.handling & IGNORED:
+            return 0
+        if (
+            self.message_listener is not None
+            and not self.queue.count
+            and fin
+            and opcode != CONT
+        ):
+            return self.call_listener(self.as_type(opcode, [data], None), opcode != TEXT)
+        self.keep(opcode, data, fin)
+        return self.deliver_queue()
+
+    cdef int keep(self, int opcode, object data, bint fin) except -1:
+        """Put a message into the queue, or a fragment of one."""
         if (
             self.close_sent is not None
             and self.max_queue >= 0
             and self.receiver is None
             and self.queue.count >= self.max_queue
+            and self.message_listener is None
         ):
             # Reading goes on to find the peer's close frame, and nobody takes the messages.
             self.messages_dropped += 1
             return 0
-        if self.reader.each_frame or not fin or opcode == CONT:
+        if type(data) is not str and (opcode != BINARY or not fin):
             data = (opcode, data, bool(fin))
         if self.queue is EMPTY:
             self.queue = MessageQueue()
@@ -372,12 +395,20 @@ cdef class Connection(Writer):
     cdef int deliver_queue(self) except -1:
         """Hand to a listener what came before it was attached."""
         while self.queue.count and self.message_listener is not None and not self.stopped & BY_USER:
-            message = self.queue.take_message()
-            if message is None:
+            taken = self.queue.take_parts()
+            if taken is None:
                 return 0
-            self.call_listener(message, not isinstance(message, str))
+            opcode, parts = taken
+            self.call_listener(self.as_type(opcode, parts, None), opcode != TEXT)
         self.stopped &= ~QUEUE_FULL
         return 0
+
+    cdef object next_message(self, object decode):
+        """Take a message of the queue, or None, in the type that is wanted."""
+        if decode is None and not self.handling:
+            return self.queue.take_message()
+        taken = self.queue.take_parts()
+        return None if taken is None else self.as_type(taken[0], taken[1], decode)
 
     cdef int answer(self, object data) except -1:
         """Send the pong; while writes are blocked only the latest (RFC 6455 section 5.5.3)."""
@@ -385,7 +416,7 @@ cdef class Connection(Writer):
         if self.blocked:
             self.latest_pong = data
         else:
-            self.send_bytes(PONG, data, True)
+            self.send_control_frame(PONG, data)
         return 0
 
     def pause(self):
@@ -409,7 +440,7 @@ cdef class Connection(Writer):
         return not self.stopped
 
     def discard(self):
-        self.ignore_messages = True
+        self.handling |= IGNORED
         self.queue.clear()
         self.go_on(QUEUE_FULL)
 

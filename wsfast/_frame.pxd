@@ -16,3 +16,7 @@ cdef enum:
 cdef size_t write_header(
     uint8_t* target, int opcode, uint64_t length, bint fin, int rsv, bint masked
 ) noexcept nogil
+
+cdef int check_info(
+    uint8_t first, uint8_t second, bint client, bint in_message, uint8_t allowed_rsv
+) except -1

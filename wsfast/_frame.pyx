@@ -1,5 +1,5 @@
-# A frame on its way out (RFC 6455 section 5.2). The pure twin is _pure/frame.py; the documentation
-# is in _frame.pyi.
+# The header of a frame (RFC 6455 section 5.2): how it is written, and when it is refused. The pure
+# twin is _pure/frame.py; the documentation is in _frame.pyi.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -7,6 +7,8 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from ._mask cimport read_key, xor_copy
+
+from .exceptions import wire_error
 
 
 cdef size_t write_header(
@@ -58,3 +60,34 @@ def encode_frame(int opcode, data, bint fin=True, int rsv=0, key=None):
     finally:
         PyBuffer_Release(&view)
     return frame
+
+
+cdef int check_info(
+    uint8_t first, uint8_t second, bint client, bint in_message, uint8_t allowed_rsv
+) except -1:
+    """Refuse what is wrong with the first two bytes of a frame that is not simply one of data."""
+    cdef int opcode = first & 0x0F
+    cdef bint fin = first >> 7
+    cdef bint masked = second >> 7
+    cdef uint8_t length_7 = second & 0x7F
+    # They are of the message, and on its first frame (RFC 7692 section 6).
+    cdef uint8_t refused = first & ~(allowed_rsv << 4 if CONT < opcode < CLOSE else 0)
+    if refused & 0x30:
+        raise wire_error("WS_ERR_UNEXPECTED_RSV_2_3")
+    if refused & 0x40:
+        raise wire_error("WS_ERR_UNEXPECTED_RSV_1")
+    if opcode > PONG or BINARY < opcode < CLOSE:
+        raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
+    if opcode >= CLOSE:
+        if not fin:
+            raise wire_error("WS_ERR_EXPECTED_FIN")
+        if length_7 > 125 or opcode == CLOSE and length_7 == 1:
+            raise wire_error("WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH", length_7)
+    elif (opcode == CONT) != in_message:
+        # A continuation of nothing, or a new message inside a fragmented one.
+        raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
+    if masked and client:
+        raise wire_error("WS_ERR_UNEXPECTED_MASK")
+    if not masked and not client:
+        raise wire_error("WS_ERR_EXPECTED_MASK")
+    return 0

@@ -178,7 +178,7 @@ cdef extern from *:
 
 # Where an incremental validation stands between two pieces: not 0 if a character is incomplete.
 cdef struct Utf8State:
-    uint64_t missing
+    uint8_t missing
 
 
 cdef inline bint utf8_feed(Utf8State* state, const uint8_t* source, size_t n) noexcept nogil:
@@ -202,7 +202,7 @@ cdef inline bint utf8_feed(Utf8State* state, const uint8_t* source, size_t n) no
         current = current & 63
         if current == REJECT:
             return False
-    state.missing = current
+    state.missing = <uint8_t> current
     return True
 
 

@@ -31,6 +31,7 @@ cdef class FrameReader:
     # The frame being read.
     cdef uint8_t header[8]
     cdef uint32_t key
+    cdef readonly uint32_t biggest_read  # a message, in bytes; it stays at the largest number
     cdef uint64_t length
     cdef uint64_t remaining
     cdef object control
@@ -53,11 +54,14 @@ cdef class FrameReader:
     cdef uint8_t message_opcode
     cdef uint8_t handed_out
     cdef uint8_t is_ascii
-    cdef uint8_t each_frame  # is handed out by itself
+    cdef uint8_t each_frame  # is handed out by itself: for which reasons
     cdef uint8_t allowed_rsv
     cdef uint8_t as_they_are  # messages are handed out as bytes, for extensions
     cdef uint8_t rsv  # of the message
     cdef uint8_t encoded  # the message's payload is not yet its data
+    cdef uint32_t inflated  # of the message, in bytes
+    cdef uint8_t str_opcode  # of the messages that are handed out as str: TEXT or none
+    cdef uint8_t valid_opcode  # of those that must be valid UTF-8: TEXT or none
 
     cdef void lend(self, const uint8_t* data, size_t size) noexcept
     cdef int retain(self) except -1
@@ -68,7 +72,6 @@ cdef class FrameReader:
     cdef const uint8_t* take(self, size_t n) noexcept
     cdef const uint8_t* take_in_pieces(self, size_t n) noexcept
     cdef int read_info(self, uint8_t first, uint8_t second) except -1
-    cdef int check_info(self, uint8_t first, bint masked) except -1
     cdef int check_length(self) except -1
     cdef uint64_t max_payload(self) noexcept
     cdef int refuse_size(self) except -1
@@ -84,6 +87,8 @@ cdef class FrameReader:
     cdef int leave_ascii(self, size_t n) except -1
     cdef void drop_buffer(self) noexcept
     cdef int deliver(self) except -1
+    cdef void note_size(self, uint64_t size) noexcept
+    cdef int keep_counters(self, FrameReader last) except -1
     cdef object take_encoded(self)
     cdef object take_text(self)
     cdef object take_buffer(self)

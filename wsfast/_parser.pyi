@@ -23,9 +23,17 @@ class FrameReader:
         max_fragments: the most frames of a message; empty ones count. None: no limit.
         fragments: hand out every data frame by itself instead of whole messages. It may be
             changed at any time.
+        skip_utf8_validation: take text that is not UTF-8, and hand it out as bytes.
+
+    Attributes:
+        boundaries: whether every data frame is handed out by itself, like ``fragments``, for
+            another reason.
+        decode_text: whether text messages are handed out as str.
     """
 
     fragments: bool
+    boundaries: bool
+    decode_text: bool
 
     def __init__(
         self,
@@ -35,6 +43,7 @@ class FrameReader:
         max_frame_size: int | None = None,
         max_fragments: int | None = 131072,
         fragments: bool = False,
+        skip_utf8_validation: bool = False,
     ) -> None: ...
     def feed(self, data: Buffer) -> None:
         """Give the reader more of the stream. Nothing is read before `next`."""
@@ -83,3 +92,7 @@ class FrameReader:
     @property
     def bytes_read(self) -> int:
         """How many bytes of messages came, decompressed; the payloads as announced where not."""
+
+    @property
+    def biggest_read(self) -> int:
+        """How many bytes the biggest message had, decompressed; counted up to 2**32 - 1."""

@@ -26,11 +26,11 @@ from cpython.ref cimport Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memcpy
 
-from ._frame cimport BINARY, CLOSE, CONT, PONG, TEXT
+from ._frame cimport BINARY, CLOSE, CONT, TEXT, check_info
 from ._mask cimport rotate_key, utf8_feed, xor_copy, xor_copy_is_ascii, xor_in_place
 
+from .closing import parse_close
 from .exceptions import PayloadTooBig, ProtocolError, TooManyFragments, wire_error
-from .frames import Close, is_close_code
 
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
@@ -53,9 +53,17 @@ cdef enum:
     DELIVER
     FINISHED
 
+# Why each frame is handed out by itself: who reads wants them as they come, or wants to see the
+# boundaries in what he gets in the end.
+cdef enum:
+    BY_FRAGMENTS = 1
+    BY_BOUNDARIES = 2
+
 STATES = ("info", "length", "masking key", "payload", "close", "deliver", "finished")
 
 cdef uint64_t UNLIMITED = 0x7FFFFFFFFFFFFFFF
+# Where sizes in 32 bits stay.
+cdef uint64_t LARGEST = 0xFFFFFFFF
 
 # What a sender leaves out at the end of a compressed message (RFC 7692 section 7.2.1).
 cdef const char* TAIL = b"\x00\x00\xff\xff"
@@ -76,12 +84,15 @@ cdef class FrameReader:
         max_frame_size=None,
         max_fragments=131072,
         bint fragments=False,
+        bint skip_utf8_validation=False,
     ):
         self.client = client
         self.max_size = limit(max_size)
         self.max_frame_size = limit(max_frame_size)
         self.max_fragments = limit(max_fragments)
-        self.each_frame = fragments
+        self.each_frame = BY_FRAGMENTS if fragments else 0
+        self.valid_opcode = 0 if skip_utf8_validation else TEXT
+        self.str_opcode = self.valid_opcode
         self.current = INFO
 
     def __dealloc__(self):
@@ -89,11 +100,35 @@ cdef class FrameReader:
 
     @property
     def fragments(self):
-        return bool(self.each_frame)
+        return bool(self.each_frame & BY_FRAGMENTS)
 
     @fragments.setter
     def fragments(self, bint value):
-        self.each_frame = value
+        self.each_frame = self.each_frame & ~BY_FRAGMENTS | (BY_FRAGMENTS if value else 0)
+
+    @property
+    def boundaries(self):
+        return bool(self.each_frame & BY_BOUNDARIES)
+
+    @boundaries.setter
+    def boundaries(self, bint value):
+        self.each_frame = self.each_frame & ~BY_BOUNDARIES | (BY_BOUNDARIES if value else 0)
+
+    @property
+    def decode_text(self):
+        return self.str_opcode == TEXT
+
+    @decode_text.setter
+    def decode_text(self, bint value):
+        self.str_opcode = self.valid_opcode if value else 0
+
+    cdef int keep_counters(self, FrameReader last) except -1:
+        """Go on counting where another has stopped."""
+        self.frames_read = last.frames_read
+        self.fragments_read = last.fragments_read
+        self.bytes_read = last.bytes_read
+        self.biggest_read = last.biggest_read
+        return 0
 
     def allow(self, uint8_t rsv, Deflate deflate):
         self.allowed_rsv = rsv
@@ -227,7 +262,9 @@ cdef class FrameReader:
             self.data = self.take_encoded()
         else:
             self.bytes_read += length
-            self.data = self.take_text() if opcode == TEXT else self.take_buffer()
+            if length > self.biggest_read:
+                self.biggest_read = <uint32_t> length
+            self.data = self.take_text() if opcode == self.str_opcode else self.take_buffer()
         self.message_opcode = 0
         return True
 
@@ -287,7 +324,7 @@ cdef class FrameReader:
             elif self.current == CLOSE_PAYLOAD:
                 if not self.read_control():
                     break
-                self.data = parse_close(self.data)
+                self.data = parse_close(self.data, self.valid_opcode != TEXT)
                 self.current = FINISHED
                 self.position = self.end
                 return True
@@ -331,7 +368,7 @@ cdef class FrameReader:
             or (opcode == CONT) != (self.message_opcode != 0)
             or masked == self.client
         ):
-            self.check_info(first, masked)
+            check_info(first, second, self.client, self.message_opcode != 0, self.allowed_rsv)
         if CONT < opcode < CLOSE:
             self.rsv = first >> 4 & 7
             self.encoded = self.rsv != 0 or self.as_they_are
@@ -340,31 +377,6 @@ cdef class FrameReader:
             self.check_length()
         else:
             self.current = LENGTH
-        return 0
-
-    cdef int check_info(self, uint8_t first, bint masked) except -1:
-        """Refuse what is wrong with a frame that is not simply one of data."""
-        cdef int opcode = self.frame_opcode
-        # They are of the message, and on its first frame (RFC 7692 section 6).
-        cdef uint8_t refused = first & ~(self.allowed_rsv << 4 if CONT < opcode < CLOSE else 0)
-        if refused & 0x30:
-            raise wire_error("WS_ERR_UNEXPECTED_RSV_2_3")
-        if refused & 0x40:
-            raise wire_error("WS_ERR_UNEXPECTED_RSV_1")
-        if opcode > PONG or BINARY < opcode < CLOSE:
-            raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
-        if opcode >= CLOSE:
-            if not self.frame_fin:
-                raise wire_error("WS_ERR_EXPECTED_FIN")
-            if self.length_7 > 125 or opcode == CLOSE and self.length_7 == 1:
-                raise wire_error("WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH", self.length_7)
-        elif (opcode == CONT) != (self.message_opcode != 0):
-            # A continuation of nothing, or a new message inside a fragmented one.
-            raise wire_error("WS_ERR_INVALID_OPCODE", opcode)
-        if masked and self.client:
-            raise wire_error("WS_ERR_UNEXPECTED_MASK")
-        if not masked and not self.client:
-            raise wire_error("WS_ERR_EXPECTED_MASK")
         return 0
 
     cdef inline int check_length(self) except -1:
@@ -473,7 +485,7 @@ cdef class FrameReader:
     cdef int check_stored(self, size_t n) except -1:
         """n bytes more are in the buffer, unmasked."""
         if (
-            self.message_opcode == TEXT
+            self.message_opcode == self.valid_opcode
             and not self.is_ascii
             and not self.encoded
             and not utf8_feed(&self.utf8, self.room_start(), n)
@@ -543,7 +555,7 @@ cdef class FrameReader:
     cdef int resize_buffer(self, size_t size) except -1:
         if self.buffer is NULL:
             self.is_ascii = (
-                self.message_opcode == TEXT
+                self.message_opcode == self.str_opcode
                 and not self.each_frame
                 and not self.handed_out
                 and not self.encoded
@@ -577,16 +589,23 @@ cdef class FrameReader:
         self.fin = self.frame_fin
         if self.encoded:
             self.data = self.take_encoded()
-        elif self.message_opcode == TEXT and not self.each_frame and not self.handed_out:
+        elif self.message_opcode == self.str_opcode and not self.each_frame and not self.handed_out:
             self.data = self.take_text()
         else:
             self.data = self.take_buffer()
         self.handed_out = not self.fin
         if self.fin:
+            if not self.encoded:
+                self.note_size(self.message_size)
             self.message_opcode = 0
             self.message_size = 0
             self.message_fragments = 0
         return 0
+
+    cdef void note_size(self, uint64_t size) noexcept:
+        """A message of so many bytes is complete."""
+        if size > self.biggest_read:
+            self.biggest_read = <uint32_t> min(size, LARGEST)
 
     cdef object take_encoded(self):
         """The data of a payload that an extension encoded; for Python's as it came."""
@@ -612,9 +631,18 @@ cdef class FrameReader:
         data = self.deflate.inflate(data, self.max_size, self.frame_fin)
         size = PyBytes_GET_SIZE(data)
         self.bytes_read += size
-        if self.message_opcode != TEXT:
+        self.inflated = <uint32_t> min(<uint64_t> self.inflated + size, LARGEST)
+        if self.frame_fin:
+            self.note_size(self.inflated)
+            self.inflated = 0
+        if self.message_opcode != self.valid_opcode:
             return data
-        if self.each_frame or self.handed_out or not self.frame_fin:
+        if (
+            self.message_opcode != self.str_opcode
+            or self.each_frame
+            or self.handed_out
+            or not self.frame_fin
+        ):
             if size and not utf8_feed(&self.utf8, <uint8_t*> PyBytes_AS_STRING(data), size):
                 raise wire_error("WS_ERR_INVALID_UTF8")
             if self.frame_fin and self.utf8.missing:
@@ -666,7 +694,7 @@ cdef class FrameReader:
             xor_copy(target, self.position, n, self.key)
             self.position += n
             self.remaining = 0
-            if self.message_opcode == TEXT and not self.encoded:
+            if self.message_opcode == self.valid_opcode and not self.encoded:
                 if not utf8_feed(&self.utf8, target, n) or self.utf8.missing:
                     raise wire_error("WS_ERR_INVALID_UTF8")
             return data
@@ -679,17 +707,3 @@ cdef class FrameReader:
         data = <object> self.buffer
         self.drop_buffer()
         return data
-
-
-cdef object parse_close(bytes payload):
-    """Check and split the payload of a close frame (RFC 6455 section 5.5.1)."""
-    cdef int code
-    if not payload:
-        return Close(1005, "")
-    code = <uint8_t> payload[0] << 8 | <uint8_t> payload[1]
-    if not is_close_code(code):
-        raise wire_error("WS_ERR_INVALID_CLOSE_CODE", code)
-    try:
-        return Close(code, payload[2:].decode())
-    except UnicodeDecodeError:
-        raise wire_error("WS_ERR_INVALID_UTF8") from None

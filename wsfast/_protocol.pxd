@@ -9,6 +9,13 @@ cdef enum:
     CLOSING
     CLOSED
 
+# What is unusual about how messages are handed out.
+cdef enum:
+    IGNORED = 1  # they are dropped
+    UNCHECKED = 2  # text need not be UTF-8
+    TEXT_AS_BYTES = 4
+    BINARY_TYPE = 16  # times the place in BINARY_TYPES
+
 # Above this size the payload is not copied behind its header.
 cdef enum:
     COPY_LIMIT = 16384
@@ -25,6 +32,7 @@ cdef enum:
 cdef class Protocol:
     cdef readonly object options
     cdef readonly bint client
+    cdef uint32_t unfinished  # bytes of the outgoing message under way
     cdef readonly object close_sent
     cdef readonly object close_received
     cdef readonly object error
@@ -43,6 +51,13 @@ cdef class Protocol:
     cdef Py_ssize_t fragment_size  # 0 if messages are sent whole
     cdef object generate_mask
     cdef object postponed
+    # Small ones together. There are many connections, each with all of these. The numbers stay at
+    # the largest that there is.
+    cdef readonly uint32_t biggest_sent
+    cdef readonly uint32_t pings_received
+    cdef readonly uint32_t pings_sent
+    cdef readonly uint32_t pongs_received
+    cdef readonly uint32_t pongs_sent
     cdef uint8_t ready_state
     cdef uint8_t sending  # the opcode of the outgoing message under way
     cdef uint8_t received_first
@@ -50,7 +65,13 @@ cdef class Protocol:
     cdef uint8_t stopped  # why reading is stopped; 0 if it is not
     cdef uint8_t stacked  # whether `negotiated` is a stack
     cdef uint8_t compressing  # the outgoing message under way
+    cdef uint8_t handling  # what is unusual about how messages are handed out; 0 if nothing is
+    cdef uint8_t auto_pong
+    cdef public uint8_t tells_pings  # whether on_control is called for them
 
+    cdef int set_text_type(self, object value) except -1
+    cdef int set_binary_type(self, object value) except -1
+    cdef object as_type(self, int opcode, list parts, object decode)
     cdef int set_up(self, object options, bint client, int state, object generate_mask) except -1
 
     # What subclasses in Python do by on_message, answer_ping, settle and write.
@@ -64,20 +85,27 @@ cdef class Protocol:
 
     cdef int take_input(self, const uint8_t* data, size_t size) except -1
     cdef int process(self) except -1
+    cdef int receive_control(self, int opcode, object data) except -1
     cdef object take_processed(self)
     cdef int receive_close(self, object close) except -1
     cdef int end(self) except -1
     cdef int fail_with(self, object error) except -1
     cdef int send_message(self, object data, object binary, bint fin, bint compress) except -1
+    cdef int begin_again(self, FrameReader last) except -1
+    cdef int note_size(self, uint64_t size, int opcode, bint fin) noexcept
+    cdef int count_sent(self, uint64_t size) noexcept
     cdef int send_compressed(self, int opcode, bytes compressed, size_t size, bint fin) except -1
     cdef int send_data(
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1
+    cdef int send_fragments(
         self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1
     cdef int send_frame(
         self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1
-    cdef int send_bytes(self, int opcode, bytes payload, bint fin) except -1
     cdef int send_control(self, int opcode, object data) except -1
+    cdef int send_control_frame(self, int opcode, bytes payload) except -1
     cdef int send_close(self, object close) except -1
     cdef int begin_closing(self) except -1
 

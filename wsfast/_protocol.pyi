@@ -20,6 +20,14 @@ class Protocol:
         client: whether this is the client's side.
         state: CONNECTING while the opening handshake goes on; then call `open`.
         generate_mask: returns the 4 bytes of the next masking key.
+
+    Attributes:
+        biggest_sent: bytes of the biggest message before it was compressed. This and the numbers
+            of pings and pongs are counted up to 2**32 - 1.
+        tells_pings: whether `on_control` is called for pings; False where nobody listens.
+
+    When it is closed, ``__init__`` may be called again, and another life begins: the counters go
+    on, the binary and the text type and the listener stay, and everything else is as new.
     """
 
     options: Options
@@ -34,7 +42,13 @@ class Protocol:
     bytes_sent: int
     wire_bytes_received: int
     wire_bytes_sent: int
+    biggest_sent: int
+    pings_received: int
+    pings_sent: int
+    pongs_received: int
+    pongs_sent: int
     fragments: bool
+    tells_pings: bool
     negotiated: Agreed | Stack | None
 
     def __init__(
@@ -62,6 +76,29 @@ class Protocol:
         """How many bytes of payload came."""
 
     @property
+    def biggest_received(self) -> int:
+        """How many bytes the biggest message had that came, decompressed."""
+
+    @property
+    def text_type(self) -> str:
+        """What text messages are handed out as: "str" or "bytes".
+
+        It may be set, for the messages to come.
+        """
+
+    @text_type.setter
+    def text_type(self, value: str) -> None: ...
+    @property
+    def binary_type(self) -> str:
+        """What binary messages are handed out as.
+
+        "bytes", "bytearray", "memoryview", or "fragments" for a list of bytes, one for each frame.
+        It may be set, for the messages to come.
+        """
+
+    @binary_type.setter
+    def binary_type(self, value: str) -> None: ...
+    @property
     def close_code(self) -> int | None:
         """The received close code: 1005 if the frame had none, 1006 if no frame came.
 
@@ -73,7 +110,10 @@ class Protocol:
         """The received close reason, None while the connection is open."""
 
     def on_message(self, opcode: int, data: str | bytes, fin: bool) -> None:
-        """A message came; in fragment mode, a data frame with its bytes."""
+        """A message came; in fragment mode, a data frame with its bytes.
+
+        With the binary type "fragments" frames come, too; text is bytes if it is not to be decoded.
+        """
 
     def on_control(self, opcode: int, data: bytes | Close) -> None:
         """A ping, a pong or a close frame came, and was answered."""

@@ -22,13 +22,18 @@ from ._frame cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, write_he
 from ._parser cimport FrameReader
 
 from ._mask import valid_utf8
-from .exceptions import ConcurrencyError, connection_closed
+from .closing import shorten
+from .data_types import BINARY_TYPES, TEXT_TYPES, as_type, check_choice
+from .exceptions import ConcurrencyError, InvalidState, connection_closed
 from .frames import Close, State, check_close, is_close_code
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef tuple STATES = tuple(State)
+
+# Where numbers of 32 bits stay.
+cdef uint64_t LARGEST = 0xFFFFFFFF
 
 # What permessage-deflate has for itself (RFC 7692 section 6).
 cdef enum:
@@ -40,17 +45,43 @@ cdef class Protocol:
         self.set_up(options, client, state, generate_mask)
 
     cdef int set_up(self, object options, bint client, int state, object generate_mask) except -1:
-        self.options = options
-        self.client = client
-        self.ready_state = state
-        self.generate_mask = generate_mask
-        self.fragment_size = options.fragment_size or 0
+        cdef FrameReader last = self.reader
+        if last is not None and self.ready_state != CLOSED:
+            raise InvalidState("the connection is not closed")
         self.reader = FrameReader(
             client=client,
             max_size=options.max_size,
             max_frame_size=options.max_frame_size,
             max_fragments=options.max_fragments,
+            skip_utf8_validation=options.skip_utf8_validation,
         )
+        if last is None:
+            self.tells_pings = True
+            self.handling = UNCHECKED if options.skip_utf8_validation else 0
+            self.set_text_type(options.text_type)
+            self.set_binary_type(options.binary_type)
+        else:
+            self.begin_again(last)
+        self.options = options
+        self.client = client
+        self.ready_state = state
+        self.generate_mask = generate_mask
+        self.fragment_size = options.fragment_size or 0
+        self.auto_pong = options.auto_pong
+        return 0
+
+    cdef int begin_again(self, FrameReader last) except -1:
+        """Forget the life before, but for its counters and for what the user has set."""
+        last.give_up()  # somebody may be reading from it
+        self.reader.keep_counters(last)
+        self.set_text_type(self.text_type)
+        self.set_binary_type(self.binary_type)
+        self.handling &= ~IGNORED
+        self.close_sent = self.close_received = self.error = None
+        self.negotiated = self.postponed = None
+        self.sending = self.unfinished = self.stopped = 0
+        self.received_first = self.discarding = self.stacked = self.compressing = False
+        return 0
 
     # Hooks
 
@@ -76,7 +107,7 @@ cdef class Protocol:
         return True
 
     def answer_ping(self, data):
-        self.send_bytes(PONG, data, True)
+        self.send_control_frame(PONG, data)
 
     cdef int deliver(self, int opcode, object data, bint fin) except -1:
         self.on_message(opcode, data, bool(fin))
@@ -123,6 +154,39 @@ cdef class Protocol:
         self.write_eof()
         return 0
 
+    # Types
+
+    @property
+    def text_type(self):
+        return TEXT_TYPES[bool(self.handling & TEXT_AS_BYTES)]
+
+    @text_type.setter
+    def text_type(self, value):
+        self.set_text_type(value)
+
+    cdef int set_text_type(self, object value) except -1:
+        cdef bint as_bytes = check_choice("text_type", value, TEXT_TYPES) == "bytes"
+        self.handling = self.handling & ~TEXT_AS_BYTES | (TEXT_AS_BYTES if as_bytes else 0)
+        self.reader.decode_text = not as_bytes
+        return 0
+
+    @property
+    def binary_type(self):
+        return BINARY_TYPES[self.handling // BINARY_TYPE]
+
+    @binary_type.setter
+    def binary_type(self, value):
+        self.set_binary_type(value)
+
+    cdef int set_binary_type(self, object value) except -1:
+        cdef int place = BINARY_TYPES.index(check_choice("binary_type", value, BINARY_TYPES))
+        self.handling = self.handling % BINARY_TYPE + BINARY_TYPE * place
+        self.reader.boundaries = value == "fragments"
+        return 0
+
+    cdef object as_type(self, int opcode, list parts, object decode):
+        return as_type(opcode, parts, self.text_type, self.binary_type, decode)
+
     # Input
 
     @property
@@ -148,6 +212,10 @@ cdef class Protocol:
     @property
     def bytes_received(self):
         return self.reader.bytes_read
+
+    @property
+    def biggest_received(self):
+        return self.reader.biggest_read
 
     def use_deflate(self, agreed, Deflate deflate not None):
         self.reader.allow(RSV1, deflate)
@@ -222,9 +290,7 @@ cdef class Protocol:
                     self.deliver(opcode, item, reader.fin)
                     continue
                 if opcode != CLOSE:
-                    if opcode == PING and self.ready_state == OPEN:
-                        self.answer(item)
-                    self.on_control(opcode, item)
+                    self.receive_control(opcode, item)
                     continue
             if not self.settled():
                 self.postponed = item
@@ -238,6 +304,18 @@ cdef class Protocol:
                 self.fail_with(item)
         return 0
 
+    cdef int receive_control(self, int opcode, object data) except -1:
+        if opcode == PING:
+            self.pings_received += self.pings_received != LARGEST
+            if self.auto_pong and self.ready_state == OPEN:
+                self.answer(data)
+            if not self.tells_pings:
+                return 0
+        else:
+            self.pongs_received += self.pongs_received != LARGEST
+        self.on_control(opcode, data)
+        return 0
+
     cdef object take_processed(self):
         """Deliver what the extensions have made of a message; or return their error."""
         try:
@@ -245,6 +323,7 @@ cdef class Protocol:
         except Exception as error:
             return error
         self.messages_received += 1
+        self.reader.note_size(len(data) if isinstance(data, bytes) else len(data.encode()))
         self.deliver(opcode, data, True)
 
     def on_processed(self):
@@ -257,7 +336,7 @@ cdef class Protocol:
         self.close_received = close
         if self.close_sent is None:
             self.received_first = True
-            self.send_close(close)
+            self.send_close(Close(close.code, shorten(close.reason)))
         self.on_control(CLOSE, close)
         # The server closes the TCP connection first (RFC 6455 section 7.1.1).
         if not self.client:
@@ -320,10 +399,9 @@ cdef class Protocol:
         self.discarding = True
         self.error = error
         if self.close_sent is None:
-            reason = str(error).encode(errors="replace")[:123].decode(errors="ignore")
             code = getattr(error, "close_code", 1011)
             try:
-                self.send_close(Close(code if is_close_code(code) else 1011, reason))
+                self.send_close(Close(code if is_close_code(code) else 1011, shorten(str(error))))
             finally:
                 self.eof_out()
         else:
@@ -363,6 +441,7 @@ cdef class Protocol:
         opcode = self.sending
         if fin:
             self.sending = 0
+        self.note_size(size, wire_opcode, fin)
         if self.stacked:
             if wire_opcode != CONT:
                 self.compressing = compress
@@ -378,6 +457,21 @@ cdef class Protocol:
         compressed = deflate.deflate(owner, fin)
         size = PyBytes_GET_SIZE(compressed) - (4 if fin else 0)  # without the tail
         return self.send_compressed(wire_opcode, compressed, size, fin)
+
+    cdef inline int note_size(self, uint64_t size, int opcode, bint fin) noexcept:
+        """Note the size of a message, or of a fragment of one, that goes out."""
+        if not fin or opcode == CONT:
+            size = min(size + self.unfinished, LARGEST)
+            self.unfinished = 0 if fin else <uint32_t> size
+        if fin and size > self.biggest_sent:
+            self.biggest_sent = <uint32_t> min(size, LARGEST)
+        return 0
+
+    cdef int count_sent(self, uint64_t size) noexcept:
+        """Count a whole message."""
+        self.messages_sent += 1
+        self.bytes_sent += size
+        return self.note_size(size, BINARY, True)
 
     cdef int send_compressed(self, int opcode, bytes compressed, size_t size, bint fin) except -1:
         """Send what was compressed, as much as size says."""
@@ -399,8 +493,7 @@ cdef class Protocol:
     def send_deflated(self, int opcode, bytes compressed, uint64_t size):
         if self.ready_state != OPEN:
             raise self.closed_error()
-        self.messages_sent += 1
-        self.bytes_sent += size
+        self.count_sent(size)
         self.send_compressed(opcode, compressed, PyBytes_GET_SIZE(compressed), True)
 
     @property
@@ -434,17 +527,24 @@ cdef class Protocol:
         self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1:
         """Send a message or a fragment of one, in frames of the size that is wanted."""
-        while self.fragment_size and size > <size_t> self.fragment_size:
-            self.send_frame(opcode, rsv, payload, self.fragment_size, False, None)
+        if self.fragment_size and size > <size_t> self.fragment_size:
+            return self.send_fragments(opcode, rsv, payload, size, fin, owner)
+        if not fin or opcode == CONT:
             self.fragments_sent += 1
+        return self.send_frame(opcode, rsv, payload, size, fin, owner)
+
+    cdef int send_fragments(
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1:
+        while size > <size_t> self.fragment_size:
+            self.fragments_sent += 1
+            self.send_frame(opcode, rsv, payload, self.fragment_size, False, None)
             opcode = CONT
             rsv = 0
             payload += self.fragment_size
             size -= self.fragment_size
-            owner = None
-        if not fin or opcode == CONT:
-            self.fragments_sent += 1
-        return self.send_frame(opcode, rsv, payload, size, fin, owner)
+        self.fragments_sent += 1
+        return self.send_frame(opcode, rsv, payload, size, fin, None)
 
     cdef int send_control(self, int opcode, object data) except -1:
         cdef bytes payload = data if type(data) is bytes else bytes(memoryview(data))
@@ -452,7 +552,7 @@ cdef class Protocol:
             raise ValueError("The data size must not be greater than 125 bytes")
         if self.ready_state != OPEN:
             raise self.closed_error()
-        self.send_bytes(opcode, payload, True)
+        self.send_control_frame(opcode, payload)
         return 0
 
     cdef int send_close(self, object close) except -1:
@@ -461,7 +561,7 @@ cdef class Protocol:
         if close.code != 1005:
             payload = close.code.to_bytes(2, "big") + close.reason.encode()
         try:
-            self.send_bytes(CLOSE, payload, True)
+            self.send_control_frame(CLOSE, payload)
         finally:  # also without a masking key
             self.begin_closing()
         return 0
@@ -472,13 +572,17 @@ cdef class Protocol:
             self.on_closing()
         return 0
 
-    cdef int send_bytes(self, int opcode, bytes payload, bint fin) except -1:
+    cdef int send_control_frame(self, int opcode, bytes payload) except -1:
+        if opcode == PING:
+            self.pings_sent += self.pings_sent != LARGEST
+        elif opcode == PONG:
+            self.pongs_sent += self.pongs_sent != LARGEST
         return self.send_frame(
             opcode,
             0,
             <const uint8_t*> PyBytes_AS_STRING(payload),
             PyBytes_GET_SIZE(payload),
-            fin,
+            True,
             payload,
         )
 

@@ -10,6 +10,7 @@ cdef class MessageQueue:
 
     cpdef int append(self, object item) except -1
     cpdef object take_message(self)
+    cpdef object take_parts(self)
     cpdef object take_fragment(self)
     cpdef int clear(self) except -1
     cdef object item(self, Py_ssize_t index)

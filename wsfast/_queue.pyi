@@ -18,6 +18,12 @@ class MessageQueue:
         Fragments whose beginning was taken already are dropped.
         """
 
+    def take_parts(self) -> tuple[int, list[Any]] | None:
+        """Like `take_message`, but not put together: its opcode and its fragments.
+
+        A text that did not come in fragments is one str.
+        """
+
     def take_fragment(self) -> Any:
         """Take the next fragment; a whole message is one. None if there is none."""
 

@@ -71,19 +71,29 @@ cdef class MessageQueue:
         return 0
 
     cpdef object take_message(self):
+        if self.count and type(self.item(0)) is not tuple:
+            return self.pop()
+        taken = self.take_parts()
+        if taken is None:
+            return None
+        opcode, parts = taken
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        return data.decode() if opcode == TEXT and type(data) is bytes else data
+
+    cpdef object take_parts(self):
         cdef Py_ssize_t i
         while self.count:
             item = self.item(0)
             if type(item) is not tuple:
-                return self.pop()
+                self.pop()
+                return (TEXT if isinstance(item, str) else BINARY), [item]
             if item[0] != CONT:
                 break
             self.pop()  # the rest of a message that recv_streaming() gave up
         for i in range(self.count):
             if self.item(i)[2]:
                 parts = [self.pop() for _ in range(i + 1)]
-                data = b"".join([part[1] for part in parts])
-                return data.decode() if parts[0][0] == TEXT else data
+                return parts[0][0], [part[1] for part in parts]
         return None
 
     cpdef object take_fragment(self):

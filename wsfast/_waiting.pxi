@@ -19,16 +19,16 @@ cdef class Receive(Waiter):
         if connection.queue.count:
             if self.unit == FRAGMENT:
                 result = connection.queue.take_fragment()
-            else:
+            elif self.decode is None and not connection.handling:
                 result = connection.queue.take_message()
+            else:
+                result = connection.next_message(self.decode)
             if result is not None:
                 if self.unit == BATCH:
                     result = [result]
-                    while (message := connection.queue.take_message()) is not None:
+                    while (message := connection.next_message(self.decode)) is not None:
                         result.append(message)
                 connection.taken()
-                if self.decode is not None:
-                    result = convert(result, self.decode)
                 return result
         if connection.discarding:
             error = connection.closed_error()
@@ -82,12 +82,3 @@ cdef Drain new_drain(Connection connection):
     drain.connection = connection
     drain.loop = connection.loop
     return drain
-
-
-cdef object convert(object message, object decode):
-    """The message, or each of a batch, as str or as bytes, as asked for."""
-    if type(message) is list:
-        return [convert(item, decode) for item in message]
-    if decode:
-        return message if isinstance(message, str) else message.decode()
-    return message.encode() if isinstance(message, str) else message

@@ -33,6 +33,7 @@ cdef class Writer(Protocol):
     cdef uint8_t blocked
     cdef uint8_t flush_scheduled
 
+    cdef int set_up_writing(self, object driver, object loop) except -1
     cdef int stop(self, int reason) except -1
     cdef int go_on(self, int reason) except -1
     cdef bint should_hold(self, double now) noexcept

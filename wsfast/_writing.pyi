@@ -15,6 +15,9 @@ class Writer(Protocol):
     loop: AbstractEventLoop
     outbox: Any
 
+    def use_driver(self, driver: Any) -> None:
+        """There is a transport now."""
+
     @property
     def is_blocked(self) -> bool:
         """Whether more waits to be written than the limit allows."""

@@ -13,6 +13,7 @@ from ._driver cimport DirectDriver
 from ._frame cimport MAX_HEADER, write_header
 from ._held cimport Held, make_room, release, take
 from ._mask cimport xor_copy
+from ._parser cimport FrameReader
 from ._protocol cimport CLOSED, COPY_LIMIT, WRITES_BLOCKED, Protocol, make_key
 
 from .exceptions import WriteBufferFull
@@ -27,6 +28,25 @@ cdef double CORK_WINDOW = 100e-6
 cdef class Writer(Protocol):
     def __dealloc__(self):
         self.drop_held()
+
+    cdef int set_up_writing(self, object driver, object loop) except -1:
+        """Begin a life, the first or another."""
+        cdef object limit = self.options.max_write_buffer
+        self.use_driver(driver)
+        self.loop = loop
+        self.outbox = None
+        self.write_limit = self.options.write_limit
+        self.max_write_buffer = -1 if limit is None else limit
+        self.drop_held()
+        self.last_write = 0
+        self.broadcasts = None
+        self.cork_depth = 0
+        self.dispatching = self.is_lost = self.blocked = self.flush_scheduled = False
+        return 0
+
+    def use_driver(self, driver):
+        self.driver = driver
+        self.direct = driver if isinstance(driver, DirectDriver) else None
 
     cdef int stop(self, int reason) except -1:
         """Stop reading for a reason."""
@@ -206,13 +226,16 @@ cdef class Writer(Protocol):
 
 cdef class Cork:
     cdef Writer connection
+    cdef FrameReader reader  # of the life of the connection that it corks
 
     def __init__(self, Writer connection):
         self.connection = connection
 
     def __enter__(self):
+        self.reader = self.connection.reader
         self.connection.cork_depth += 1
 
     def __exit__(self, *_):
-        self.connection.cork_depth -= 1
-        self.connection.flush()
+        if self.connection.reader is self.reader:
+            self.connection.cork_depth -= 1
+            self.connection.flush()

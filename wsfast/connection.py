@@ -37,7 +37,11 @@ REFUSE = f"{NOT_OPEN}; return a Response to refuse the client"
 
 
 class Statistics(NamedTuple):
-    """What went over a connection so far. Wire bytes are those of whole frames."""
+    """What went over a connection so far.
+
+    Wire bytes are those of whole frames. The biggest message is told in bytes, as it is without
+    compression. Where a WebSocket connects again the numbers go on.
+    """
 
     messages_received: int
     messages_sent: int
@@ -50,6 +54,12 @@ class Statistics(NamedTuple):
     wire_bytes_received: int
     wire_bytes_sent: int
     messages_dropped: int
+    biggest_received: int
+    biggest_sent: int
+    pings_received: int
+    pings_sent: int
+    pongs_received: int
+    pongs_sent: int
 
 
 class WebSocket(EventSource, TimedConnection):
@@ -153,6 +163,7 @@ class WebSocket(EventSource, TimedConnection):
         TimedConnection.__init__(
             self, options, driver, loop, client=client, generate_mask=generate_mask
         )
+        self.tells_pings = "ping" in self._listeners[::2]
         self._request = request
         self._release = release
         self._response: Response | None = None
@@ -420,8 +431,9 @@ class WebSocket(EventSource, TimedConnection):
         try:
             opcode, data, fin = await self.recv_fragment()
             if decode is None:
-                decode = opcode == Opcode.TEXT
-            decoder = codecs.getincrementaldecoder("utf-8")()
+                decode = opcode == Opcode.TEXT and self.text_type == "str"
+            errors = "replace" if self.options.skip_utf8_validation else "strict"
+            decoder = codecs.getincrementaldecoder("utf-8")(errors)
             while True:
                 if not decode:
                     yield data.encode() if isinstance(data, str) else data
@@ -509,8 +521,7 @@ class WebSocket(EventSource, TimedConnection):
 
     def on_control(self, opcode: int, data: bytes | Close) -> None:
         if opcode == Opcode.PING:
-            if self._listeners:
-                self.emit("ping", data)
+            self.emit("ping", data)
         elif opcode == Opcode.PONG:
             self.receive_pong(data)  # type: ignore[arg-type]
             if self._listeners:
@@ -563,9 +574,10 @@ class WebSocket(EventSource, TimedConnection):
     # Events
 
     def _listeners_changed(self, event: str) -> None:
+        events = self._listeners[::2]
+        self.tells_pings = "ping" in events
         if event != "message":
             return
-        events = self._listeners[::2]
         count = events.count("message")
         if count == 1:
             self.message_listener = self._listeners[2 * events.index("message") + 1]

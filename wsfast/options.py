@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from .codec import Codec, check_codec
+from .data_types import BINARY_TYPES, TEXT_TYPES, check_choice
 
 __all__ = [
     "Options",
@@ -93,6 +96,16 @@ def check_timeout(name: str, value: object) -> None:
         raise ValueError(f"{name} must be positive (None for no timeout), not {value!r}")
 
 
+# Of the options that are neither sizes nor times.
+CHECKS: dict[str, Callable[[str, Any], object]] = {
+    "codec": lambda name, value: check_codec(value),
+    "auto_pong": check_flag,
+    "skip_utf8_validation": check_flag,
+    "binary_type": partial(check_choice, choices=BINARY_TYPES),
+    "text_type": partial(check_choice, choices=TEXT_TYPES),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What `serve`, `connect` and the sans-I/O classes have in common.
@@ -114,6 +127,12 @@ class Options:
         idle_timeout: without any frame from the peer.
         write_timeout: without progress of a blocked write.
         codec: encodes what is sent and decodes what is received, as `HeaderJSON` does.
+        auto_pong: answer pings. Otherwise a "ping" listener may, with ``ws.pong(data)``.
+        skip_utf8_validation: take text messages and close reasons that are not UTF-8, with U+FFFD
+            for what is wrong; with ``text_type="bytes"`` they are handed out as they came.
+        binary_type: what binary messages are handed out as: "bytes", "bytearray", "memoryview", or
+            "fragments" for a list of bytes, one for each frame.
+        text_type: what text messages are handed out as: "str" or "bytes".
 
     Raises:
         TypeError, ValueError: an option is not valid. The text names it.
@@ -133,14 +152,18 @@ class Options:
     idle_timeout: float | None = None
     write_timeout: float | None = None
     codec: Codec | None = None
+    auto_pong: bool = True
+    skip_utf8_validation: bool = False
+    binary_type: str = "bytes"
+    text_type: str = "str"
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.endswith(("_timeout", "_interval")):
+            if field.name in CHECKS:
+                CHECKS[field.name](field.name, value)
+            elif field.name.endswith(("_timeout", "_interval")):
                 check_timeout(field.name, value)
-            elif field.name == "codec":
-                check_codec(value)
             else:
                 check_size(field.name, value, minimum=1)
         if self.write_limit is None:

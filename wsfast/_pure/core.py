@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ..awaitables import Deferred, Failed
 from ..exceptions import ConcurrencyError, ConnectionClosed, NetworkError
 from ..offload import LARGE
-from .frame import CONT, PONG, TEXT
-from .protocol import CLOSED, OPEN, Protocol
-from .queue import MessageQueue
+from .frame import BINARY, CONT, PONG, TEXT
+from .parser import FrameReader
+from .protocol import CLOSED, IGNORED, OPEN, Protocol
 from .reasons import BY_USER, EXTENSIONS_BUSY, QUEUE_FULL, TURN_OVER, WRITES_BLOCKED
 from .waiter import SENT
-from .waiting import Drain, Receive
+from .waiting import BATCH, FRAGMENT, MESSAGE, Drain, Receive
 from .writing import Writer
 
 if TYPE_CHECKING:
@@ -36,11 +36,6 @@ UNLIMITED = 2**63 - 1
 # What send() takes by itself.
 SENDABLE = (str, bytes, bytearray, memoryview)
 
-# What a Receive takes.
-MESSAGE = MessageQueue.take_message
-FRAGMENT = MessageQueue.take_fragment
-BATCH = MessageQueue.take_batch
-
 
 class Connection(Writer):
     """The protocol with what a connection needs around it: queue, wake-up, cork, limits."""
@@ -48,7 +43,6 @@ class Connection(Writer):
     __slots__ = (
         "_drains",
         "_eof",
-        "_ignore_messages",
         "_latest_pong",
         "_max_queue",
         "_reading",
@@ -72,23 +66,28 @@ class Connection(Writer):
         state: State = OPEN,
         generate_mask: Callable[[], bytes] | None = None,
     ) -> None:
+        first = not hasattr(self, "_reader")
         Protocol.__init__(self, options, client=client, state=state, generate_mask=generate_mask)
         self._set_up_writing(driver, loop)
         self.deadline = 0.0
-        self.message_listener: Callable[[Any, bool], object] | None = None
-        self.messages_dropped = 0
         self._thread = get_ident()
         self._max_queue = UNLIMITED if options.max_queue is None else options.max_queue
-        self._receiver: Receive | None = None
-        self._ignore_messages = False
         self._reading = True
         self._turn_messages = 0
         self._turn_bytes = 0
         self._turn_scheduled = False
         self._eof = False
-
-        self._drains: list[Drain] = []
         self._latest_pong: bytes | None = None
+        if first:
+            self.message_listener: Callable[[Any, bool], object] | None = None
+            self.messages_dropped = 0
+            self._receiver: Receive | None = None
+            self._drains: list[Drain] = []
+        else:
+            # Who waits since the life before looks again, and waits for what comes now.
+            if self._receiver is not None:
+                self._receiver.wake(False)
+            self._wake_drains(False)
 
     # Hooks of the subclass
 
@@ -116,10 +115,6 @@ class Connection(Writer):
         return Failed(self, self.closed_error)
 
     # From the driver
-
-    def use_driver(self, driver: Any) -> None:
-        """There is a transport now."""
-        self.driver = driver
 
     def received(self, data: Any) -> None:
         """A turn: deal with input; then wake the receiver, once; then send what was held."""
@@ -157,6 +152,7 @@ class Connection(Writer):
             len(self._queue) >= self._max_queue
             and self._receiver is None
             and self.close_sent is None
+            and self.message_listener is None
         ):
             self._stopped |= QUEUE_FULL
         if not self._has_rest():
@@ -185,12 +181,10 @@ class Connection(Writer):
         self._blocked = False
         pong, self._latest_pong = self._latest_pong, None
         if pong is not None and self.state is OPEN:
-            self._send_frame(PONG, 0, pong, True)
-        drains, self._drains = self._drains, []
+            self._send_control_frame(PONG, pong)
         nested, self._dispatching = self._dispatching, True
         try:
-            for drain in drains:
-                drain.wake(True)
+            self._wake_drains(True)
         finally:
             self._dispatching = nested
             self._flush()
@@ -217,9 +211,12 @@ class Connection(Writer):
         self._end()
         if self._receiver is not None:
             self._receiver.wake(self._dispatching)
+        self._wake_drains(self._dispatching)
+
+    def _wake_drains(self, directly: bool) -> None:
         drains, self._drains = self._drains, []
         for drain in drains:
-            drain.wake(self._dispatching)
+            drain.wake(directly)
 
     def tick(self, now: float) -> None:
         """Time went by."""
@@ -254,10 +251,12 @@ class Connection(Writer):
         self._stopped |= TURN_OVER
         if not self._turn_scheduled:
             self._turn_scheduled = True
-            self.loop.call_soon(self._next_turn)
+            self.loop.call_soon(self._next_turn, self._reader)
 
-    def _next_turn(self) -> None:
+    def _next_turn(self, reader: FrameReader) -> None:
         """Go on where the last turn stopped."""
+        if reader is not self._reader:
+            return  # the life that it was scheduled in is over
         self._turn_scheduled = False
         self._stopped &= ~TURN_OVER
         self.received(None)
@@ -324,39 +323,64 @@ class Connection(Writer):
         self._turn_bytes += len(data)
         if self._turn_messages >= TURN_MESSAGES or self._turn_bytes >= TURN_BYTES:
             self._stopped |= TURN_OVER
-        if self._ignore_messages:
+        if self._handling:
+            self._deliver_otherwise(opcode, data, fin)
+        elif self.message_listener is not None and not self._queue:
+            self._call_listener(data, opcode != TEXT)
+        else:
+            self._keep(opcode, data, fin)
+
+    def _deliver_otherwise(self, opcode: int, data: Any, fin: bool) -> None:
+        """Deliver in another type, in which a listener gets only whole messages; or not at all."""
+        if self._handling & IGNORED:
             return
+        if self.message_listener is not None and not self._queue and fin and opcode != CONT:
+            self._call_listener(self._as_type(opcode, [data]), opcode != TEXT)
+        else:
+            self._keep(opcode, data, fin)
+            self._deliver_queue()
+
+    def _keep(self, opcode: int, data: Any, fin: bool) -> None:
+        """Put a message into the queue, or a fragment of one."""
         queue = self._queue
-        listener = self.message_listener
-        if listener is not None and not queue:
-            try:
-                listener(data, opcode != TEXT)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                self.listener_failed(error)
-            return
-        if self.close_sent is not None and len(queue) >= self._max_queue and self._receiver is None:
+        if (
+            self.close_sent is not None
+            and len(queue) >= self._max_queue
+            and self._receiver is None
+            and self.message_listener is None
+        ):
             # Reading goes on to find the peer's close frame, and nobody takes the messages.
             self.messages_dropped += 1
             return
-        if not fin or opcode == CONT or self._reader.fragments:
+        if type(data) is not str and (opcode != BINARY or not fin):
             data = (opcode, data, fin)
         queue.append(data)
+
+    def _call_listener(self, message: Any, is_binary: bool) -> None:
+        assert self.message_listener is not None
+        try:
+            self.message_listener(message, is_binary)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.listener_failed(error)
 
     def _deliver_queue(self) -> None:
         """Hand to a listener what came before it was attached."""
         while self._queue and self.message_listener is not None and not self._stopped & BY_USER:
-            message = self._queue.take_message()
-            if message is None:
+            taken = self._queue.take_parts()
+            if taken is None:
                 return
-            try:
-                self.message_listener(message, not isinstance(message, str))
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                self.listener_failed(error)
+            opcode, parts = taken
+            self._call_listener(self._as_type(opcode, parts), opcode != TEXT)
         self._stopped &= ~QUEUE_FULL
+
+    def _next_message(self, decode: bool | None) -> Any:
+        """Take a message of the queue, or None, in the type that is wanted."""
+        if decode is None and not self._handling:
+            return self._queue.take_message()
+        taken = self._queue.take_parts()
+        return None if taken is None else self._as_type(*taken, decode)
 
     def answer_ping(self, data: bytes) -> None:
         """Send the pong; while writes are blocked only the latest (RFC 6455 section 5.5.3)."""
@@ -366,7 +390,7 @@ class Connection(Writer):
         if self._blocked:
             self._latest_pong = data
         else:
-            self._send_frame(PONG, 0, data, True)
+            self._send_control_frame(PONG, data)
 
     def pause(self) -> None:
         """Stop reading."""
@@ -395,7 +419,7 @@ class Connection(Writer):
 
     def discard(self) -> None:
         """Drop the messages that wait and those that come."""
-        self._ignore_messages = True
+        self._handling |= IGNORED
         self._queue.clear()
         self._go_on(QUEUE_FULL)
 

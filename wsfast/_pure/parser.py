@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..closing import parse_close
 from ..exceptions import PayloadTooBig, TooManyFragments, wire_error
-from ..frames import Close, is_close_code
 from .frame import BINARY, CLOSE, CONT, FIN, MASKED, PONG, TEXT
 from .mask import Utf8Validator, xor
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from ..frames import Close
     from .deflate import Deflate
 
 __all__ = ["STATES", "FrameReader"]
@@ -25,6 +26,12 @@ STATES = ("info", "length", "masking key", "payload", "close", "deliver", "finis
 INFO, LENGTH, KEY, PAYLOAD, CLOSE_PAYLOAD, DELIVER, FINISHED = range(7)
 
 UNLIMITED = 2**63 - 1
+# Where sizes in 32 bits stay.
+LARGEST = 2**32 - 1
+
+# Why each frame is handed out by itself; see the compiled twin.
+BY_FRAGMENTS = 1
+BY_BOUNDARIES = 2
 
 
 class FrameReader:
@@ -37,11 +44,13 @@ class FrameReader:
         "_client",
         "_current",
         "_deflate",
+        "_each_frame",
         "_encoded",
         "_end",
         "_fin",
         "_handed_out",
         "_header_size",
+        "_inflated",
         "_input",
         "_key",
         "_length",
@@ -58,9 +67,11 @@ class FrameReader:
         "_opcode",
         "_position",
         "_remaining",
+        "_str_opcode",
         "_utf8",
+        "_valid_opcode",
+        "biggest_read",
         "bytes_read",
-        "fragments",
         "fragments_read",
         "frames_read",
         "message_rsv",
@@ -75,6 +86,7 @@ class FrameReader:
         max_frame_size: int | None = None,
         max_fragments: int | None = 131072,
         fragments: bool = False,
+        skip_utf8_validation: bool = False,
     ) -> None:
         self._client = client
         self._max_size = UNLIMITED if max_size is None else max_size
@@ -83,7 +95,10 @@ class FrameReader:
         self._mask_bit = 0 if client else MASKED
         self._header_size = 2 if client else 6
         self._max_whole = min(self._max_size, self._max_frame_size)
-        self.fragments = fragments
+        self._each_frame = BY_FRAGMENTS if fragments else 0
+        # Of the messages that must be valid UTF-8, and that are handed out as str: TEXT or none.
+        self._valid_opcode = 0 if skip_utf8_validation else TEXT
+        self._str_opcode = self._valid_opcode
         # What extensions have for themselves, and who inflates messages with RSV1.
         self._allowed_rsv = 0
         self._deflate: Deflate | None = None
@@ -91,6 +106,7 @@ class FrameReader:
         self.frames_read = 0
         self.fragments_read = 0
         self.bytes_read = 0
+        self.biggest_read = 0
 
         self._input = b""
         self._position = 0
@@ -113,9 +129,49 @@ class FrameReader:
         self._message_fragments = 0
         self._handed_out = False
         self._encoded = False  # its payload is not yet its data
+        self._inflated = 0
         self.message_rsv = 0
         self._buffer: bytearray | None = None
         self._utf8: Utf8Validator | None = None
+
+    @property
+    def fragments(self) -> bool:
+        """Whether every data frame is handed out by itself."""
+        return bool(self._each_frame & BY_FRAGMENTS)
+
+    @fragments.setter
+    def fragments(self, value: bool) -> None:
+        self._each_frame = self._each_frame & ~BY_FRAGMENTS | (BY_FRAGMENTS if value else 0)
+
+    @property
+    def boundaries(self) -> bool:
+        """Whether every data frame is handed out by itself, for another reason."""
+        return bool(self._each_frame & BY_BOUNDARIES)
+
+    @boundaries.setter
+    def boundaries(self, value: bool) -> None:
+        self._each_frame = self._each_frame & ~BY_BOUNDARIES | (BY_BOUNDARIES if value else 0)
+
+    @property
+    def decode_text(self) -> bool:
+        """Whether text messages are handed out as str."""
+        return self._str_opcode == TEXT
+
+    @decode_text.setter
+    def decode_text(self, value: bool) -> None:
+        self._str_opcode = self._valid_opcode if value else 0
+
+    def keep_counters(self, last: FrameReader) -> None:
+        """Go on counting where another has stopped."""
+        self.frames_read = last.frames_read
+        self.fragments_read = last.fragments_read
+        self.bytes_read = last.bytes_read
+        self.biggest_read = last.biggest_read
+
+    def note_size(self, size: int) -> None:
+        """A message of so many bytes is complete."""
+        if size > self.biggest_read:
+            self.biggest_read = min(size, LARGEST)
 
     def allow(self, rsv: int, deflate: Deflate | None) -> None:
         """Accept reserved bits on the first frames of messages, as extensions define them."""
@@ -151,7 +207,7 @@ class FrameReader:
                 # Without a frame what is left is the known beginning of something longer.
                 self.pending = 0 if frame is None else self._end - self._position
         except BaseException:
-            self._finish()
+            self.give_up()
             raise
         return frame
 
@@ -168,7 +224,7 @@ class FrameReader:
             end - position < 4
             or (current != DELIVER and current != INFO)
             or self._message_opcode
-            or self.fragments
+            or self._each_frame
             or self._as_they_are
         ):
             return None
@@ -197,14 +253,19 @@ class FrameReader:
         if deflate is not None:
             self.frames_read += 1
             data = deflate.decompress(data, self._max_size)
-            self.bytes_read += len(data)
-        if opcode == TEXT:
+            length = len(data)
+            self.bytes_read += length
+        if opcode == self._valid_opcode:
             try:
-                data = data.decode()
+                text = data.decode()
             except UnicodeDecodeError:
                 if deflate is None:
                     return None
                 raise wire_error("WS_ERR_INVALID_UTF8") from None
+            if opcode == self._str_opcode:
+                data = text
+        if length > self.biggest_read:
+            self.biggest_read = length
         self._current = DELIVER
         self._position = stop
         self.pending = end - stop
@@ -253,7 +314,7 @@ class FrameReader:
                     return self._opcode, self._take(self._length), True
                 if not self._read_data():
                     return None
-                if self._fin or (self.fragments and not self._as_they_are):
+                if self._fin or (self._each_frame and not self._as_they_are):
                     self._current = DELIVER
                     return self._deliver()
                 self._current = INFO
@@ -261,15 +322,16 @@ class FrameReader:
             elif current == CLOSE_PAYLOAD:
                 if self._end - self._position < self._length:
                     return None
-                close = parse_close(self._take(self._length))
-                self._finish()
+                close = parse_close(self._take(self._length), not self._valid_opcode)
+                self.give_up()
                 return CLOSE, close, True
 
             else:
                 self._position = self._end
                 return None
 
-    def _finish(self) -> None:
+    def give_up(self) -> None:
+        """Read nothing more, and keep nothing."""
         self._current = FINISHED
         self._input = b""
         self._position = self._end = self.pending = 0
@@ -364,7 +426,7 @@ class FrameReader:
             phase = size & 3
             self._key = self._key[phase:] + self._key[:phase]
             self._remaining -= size
-            if self._message_opcode == TEXT and not self._encoded:
+            if self._message_opcode == self._valid_opcode and not self._encoded:
                 self._validate(data)
             if self._buffer is None:
                 self._buffer = bytearray(data)
@@ -397,17 +459,23 @@ class FrameReader:
             data, self._buffer = self._buffer, None
         if self._encoded:
             data = self._decode(data, fin)
-        elif self._message_opcode == TEXT and not self._handed_out and (fin or not self.fragments):
+        elif (
+            self._message_opcode == self._valid_opcode
+            and not self._handed_out
+            and (fin or not self._each_frame)
+        ):
             try:
                 text = data.decode()
             except UnicodeDecodeError:
                 raise wire_error("WS_ERR_INVALID_UTF8") from None
-            if not self.fragments:
+            if not self._each_frame and self._str_opcode:
                 data = text
         if type(data) is bytearray:
             data = bytes(data)
         self._handed_out = not fin
         if fin:
+            if not self._encoded:
+                self.note_size(self._message_size)
             self._message_opcode = 0
             self._message_size = 0
             self._message_fragments = 0
@@ -420,9 +488,13 @@ class FrameReader:
             return data
         data = self._deflate.decompress(data, self._max_size, fin)
         self.bytes_read += len(data)
-        if self._message_opcode != TEXT:
+        self._inflated += len(data)
+        if fin:
+            self.note_size(self._inflated)
+            self._inflated = 0
+        if self._message_opcode != self._valid_opcode:
             return data
-        if self.fragments or self._handed_out:
+        if self._each_frame or self._handed_out or not self._str_opcode:
             self._validate(data)
             if fin:
                 self._finish_text()
@@ -431,16 +503,3 @@ class FrameReader:
             return data.decode()
         except UnicodeDecodeError:
             raise wire_error("WS_ERR_INVALID_UTF8") from None
-
-
-def parse_close(payload: bytes) -> Close:
-    """Check and split the payload of a close frame (RFC 6455 section 5.5.1)."""
-    if not payload:
-        return Close(1005, "")
-    code = int.from_bytes(payload[:2], "big")
-    if not is_close_code(code):
-        raise wire_error("WS_ERR_INVALID_CLOSE_CODE", code)
-    try:
-        return Close(code, payload[2:].decode())
-    except UnicodeDecodeError:
-        raise wire_error("WS_ERR_INVALID_UTF8") from None

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import ConcurrencyError, ProtocolError, connection_closed
+from ..closing import shorten
+from ..data_types import BINARY_TYPES, TEXT_TYPES, as_type, check_choice
+from ..exceptions import ConcurrencyError, InvalidState, ProtocolError, connection_closed
 from ..frames import RSV1, Close, State, check_close, is_close_code
 from .frame import BINARY, CLOSE, CONT, PING, PONG, TEXT, encode_header
 from .mask import check_key, masking_key, valid_utf8, xor
-from .parser import FrameReader
+from .parser import LARGEST, FrameReader
 from .reasons import EXTENSIONS_BUSY
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ..options import Options
     from .deflate import Deflate
 
-__all__ = ["Protocol"]
+__all__ = ["IGNORED", "Protocol"]
 
 OPEN = State.OPEN
 CLOSING = State.CLOSING
@@ -29,38 +31,71 @@ CLOSED = State.CLOSED
 # Above this size the payload is not copied behind its header.
 COPY_LIMIT = 16384
 
+# What is unusual about how messages are handed out.
+IGNORED = 1  # they are dropped
+UNCHECKED = 2  # text need not be UTF-8
+TEXT_AS_BYTES = 4
+BINARY_TYPE = 16  # times the place in BINARY_TYPES
+
+# What is counted over all lives of a connection.
+COUNTERS = (
+    "biggest_sent",
+    "bytes_sent",
+    "fragments_sent",
+    "frames_sent",
+    "messages_received",
+    "messages_sent",
+    "pings_received",
+    "pings_sent",
+    "pongs_received",
+    "pongs_sent",
+    "wire_bytes_received",
+    "wire_bytes_sent",
+)
+
 
 class Protocol:
     """The WebSocket protocol after the opening handshake, without any I/O."""
 
     # Faster than a dictionary of so many attributes, and smaller.
     __slots__ = (
+        "_auto_pong",
         "_compressing",
         "_discarding",
         "_generate_mask",
+        "_handling",
         "_postponed",
         "_reader",
         "_received_first",
         "_sending",
         "_stacked",
         "_stopped",
-        "bytes_sent",
+        "_unfinished",
         "client",
         "close_received",
         "close_sent",
         "deflate",
         "error",
-        "fragments_sent",
-        "frames_sent",
-        "messages_received",
-        "messages_sent",
         "negotiated",
         "options",
         "state",
-        "wire_bytes_received",
-        "wire_bytes_sent",
+        "tells_pings",
+        *COUNTERS,
     )
 
+    state: State
+    biggest_sent: int
+    bytes_sent: int
+    fragments_sent: int
+    frames_sent: int
+    messages_received: int
+    messages_sent: int
+    pings_received: int
+    pings_sent: int
+    pongs_received: int
+    pongs_sent: int
+    wire_bytes_received: int
+    wire_bytes_sent: int
     _generate_mask: Callable[[], bytes]
 
     def __init__(
@@ -71,35 +106,48 @@ class Protocol:
         state: State = OPEN,
         generate_mask: Callable[[], bytes] | None = None,
     ) -> None:
+        last: FrameReader | None = getattr(self, "_reader", None)
+        if last is not None and self.state is not CLOSED:
+            raise InvalidState("the connection is not closed")
+        self._reader = FrameReader(
+            client=client,
+            max_size=options.max_size,
+            max_frame_size=options.max_frame_size,
+            max_fragments=options.max_fragments,
+            skip_utf8_validation=options.skip_utf8_validation,
+        )
+        if last is None:
+            for name in COUNTERS:
+                setattr(self, name, 0)
+            self.tells_pings = True
+            self._handling = UNCHECKED if options.skip_utf8_validation else 0
+            self.text_type = options.text_type
+            self.binary_type = options.binary_type
+        else:
+            # Another life begins. Its counters go on, and what the user has set stays.
+            last.give_up()  # somebody may be reading from it
+            self._reader.keep_counters(last)
+            self._handling &= ~IGNORED
+            self.text_type = self.text_type
+            self.binary_type = self.binary_type
         self.options = options
         self.client = client
         self.state = state
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
         self.error: BaseException | None = None
-        self.messages_received = 0
-        self.messages_sent = 0
-        self.frames_sent = 0
-        self.fragments_sent = 0
-        self.bytes_sent = 0
-        self.wire_bytes_received = 0
-        self.wire_bytes_sent = 0
 
         self._generate_mask = masking_key
         if generate_mask is not None:
             self._generate_mask = lambda: check_key(generate_mask(), 0)
-        self._reader = FrameReader(
-            client=client,
-            max_size=options.max_size,
-            max_frame_size=options.max_frame_size,
-            max_fragments=options.max_fragments,
-        )
+        self._auto_pong = options.auto_pong
         self.negotiated: Any = None  # what was agreed, or the stack of extensions
         self._stacked = False
         self.deflate: Deflate | None = None
         self._compressing = False
         self._received_first = False
         self._sending = 0
+        self._unfinished = 0  # bytes of the outgoing message under way
         self._postponed: Close | ProtocolError | None = None
         self._discarding = False
         self._stopped = 0
@@ -136,12 +184,39 @@ class Protocol:
 
     def answer_ping(self, data: bytes) -> None:
         """Send the pong for a ping."""
-        self._send_frame(PONG, 0, data, True)
+        self._send_control_frame(PONG, data)
 
     def on_processed(self) -> None:
         """Extensions have processed an incoming message that took them some time."""
         self._stopped &= ~EXTENSIONS_BUSY
         self._process()
+
+    # Types
+
+    @property
+    def text_type(self) -> str:
+        """What text messages are handed out as."""
+        return TEXT_TYPES[bool(self._handling & TEXT_AS_BYTES)]
+
+    @text_type.setter
+    def text_type(self, value: str) -> None:
+        as_bytes = check_choice("text_type", value, TEXT_TYPES) == "bytes"
+        self._handling = self._handling & ~TEXT_AS_BYTES | (TEXT_AS_BYTES if as_bytes else 0)
+        self._reader.decode_text = not as_bytes
+
+    @property
+    def binary_type(self) -> str:
+        """What binary messages are handed out as."""
+        return BINARY_TYPES[self._handling // BINARY_TYPE]
+
+    @binary_type.setter
+    def binary_type(self, value: str) -> None:
+        place = BINARY_TYPES.index(check_choice("binary_type", value, BINARY_TYPES))
+        self._handling = self._handling % BINARY_TYPE + BINARY_TYPE * place
+        self._reader.boundaries = value == "fragments"
+
+    def _as_type(self, opcode: int, parts: list[Any], decode: bool | None = None) -> Any:
+        return as_type(opcode, parts, self.text_type, self.binary_type, decode)
 
     # Input
 
@@ -168,6 +243,11 @@ class Protocol:
     def bytes_received(self) -> int:
         """How many bytes of payload came."""
         return self._reader.bytes_read
+
+    @property
+    def biggest_received(self) -> int:
+        """How many bytes the biggest message had that came."""
+        return self._reader.biggest_read
 
     def use_deflate(self, agreed: Any, deflate: Deflate) -> None:
         """Use permessage-deflate, alone."""
@@ -233,9 +313,7 @@ class Protocol:
                             return
                         continue
                     if opcode != CLOSE:
-                        if opcode == PING and self.state is OPEN:
-                            self.answer_ping(data)  # type: ignore[arg-type]
-                        self.on_control(opcode, data)  # type: ignore[arg-type]
+                        self._receive_control(opcode, data)  # type: ignore[arg-type]
                         continue
                     item = data
             if not self._settled():
@@ -249,6 +327,17 @@ class Protocol:
             else:
                 self.fail(item)
 
+    def _receive_control(self, opcode: int, data: bytes) -> None:
+        if opcode == PING:
+            self.pings_received += 1
+            if self._auto_pong and self.state is OPEN:
+                self.answer_ping(data)
+            if not self.tells_pings:
+                return
+        else:
+            self.pongs_received += 1
+        self.on_control(opcode, data)
+
     def _take_processed(self) -> Exception | None:
         """Deliver what the extensions have made of a message; or return their error."""
         try:
@@ -256,6 +345,7 @@ class Protocol:
         except Exception as error:
             return error
         self.messages_received += 1
+        self._reader.note_size(len(data) if isinstance(data, bytes) else len(data.encode()))
         self.on_message(opcode, data, True)
         return None
 
@@ -265,7 +355,7 @@ class Protocol:
         self.close_received = close
         if self.close_sent is None:
             self._received_first = True
-            self._send_close(close)
+            self._send_close(Close(close.code, shorten(close.reason)))
         self.on_control(CLOSE, close)
         # The server closes the TCP connection first (RFC 6455 section 7.1.1).
         if not self.client:
@@ -316,6 +406,7 @@ class Protocol:
         opcode = self._sending
         if fin:
             self._sending = 0
+        self._note_size(len(payload), wire_opcode, fin)
         if self._stacked:
             if wire_opcode != CONT:
                 self._compressing = compress
@@ -328,6 +419,20 @@ class Protocol:
             self._send_data(wire_opcode, 0, payload, fin)
         else:
             self._send_compressed(wire_opcode, deflate.compress(payload, fin), fin)
+
+    def _note_size(self, size: int, opcode: int, fin: bool) -> None:
+        """Note the size of a message, or of a fragment of one, that goes out."""
+        if not fin or opcode == CONT:
+            size = min(size + self._unfinished, LARGEST)
+            self._unfinished = 0 if fin else size
+        if fin and size > self.biggest_sent:
+            self.biggest_sent = min(size, LARGEST)
+
+    def _count_sent(self, size: int) -> None:
+        """Count a whole message."""
+        self.messages_sent += 1
+        self.bytes_sent += size
+        self._note_size(size, BINARY, True)
 
     def _send_compressed(self, opcode: int, compressed: bytes, fin: bool) -> None:
         """Send what was compressed."""
@@ -343,8 +448,7 @@ class Protocol:
         """Send a message that was compressed, in its turn, with the `deflate`."""
         if self.state is not OPEN:
             raise self.closed_error()
-        self.messages_sent += 1
-        self.bytes_sent += size
+        self._count_sent(size)
         self._send_compressed(opcode, compressed, True)
 
     def send_processed(self, opcode: int, rsv: int, data: bytes) -> bool:
@@ -368,16 +472,21 @@ class Protocol:
         """Send a message or a fragment of one, in frames of the size that is wanted."""
         fragment_size = self.options.fragment_size
         if fragment_size is not None and len(payload) > fragment_size:
-            first = fragment_size * ((len(payload) - 1) // fragment_size)
-            for start in range(0, first, fragment_size):
-                self._send_frame(opcode, rsv, payload[start : start + fragment_size], False)
-                self.fragments_sent += 1
-                opcode = CONT
-                rsv = 0
-            payload = payload[first:]
+            self._send_fragments(opcode, rsv, payload, fin)
+            return
         if not fin or opcode == CONT:
             self.fragments_sent += 1
         self._send_frame(opcode, rsv, payload, fin)
+
+    def _send_fragments(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
+        size = self.options.fragment_size
+        assert size is not None
+        for start in range(0, len(payload), size):
+            end = start + size
+            self.fragments_sent += 1
+            self._send_frame(opcode, rsv, payload[start:end], fin and end >= len(payload))
+            opcode = CONT
+            rsv = 0
 
     def ping(self, data: bytes = b"") -> None:
         """Send a ping frame."""
@@ -405,10 +514,9 @@ class Protocol:
         self._discarding = True
         self.error = error
         if self.close_sent is None:
-            reason = str(error).encode(errors="replace")[:123].decode(errors="ignore")
             code = getattr(error, "close_code", 1011)
             try:
-                self._send_close(Close(code if is_close_code(code) else 1011, reason))
+                self._send_close(Close(code if is_close_code(code) else 1011, shorten(str(error))))
             finally:
                 self.write_eof()
         else:
@@ -440,7 +548,7 @@ class Protocol:
             raise ValueError("The data size must not be greater than 125 bytes")
         if self.state is not OPEN:
             raise self.closed_error()
-        self._send_frame(opcode, 0, payload, True)
+        self._send_control_frame(opcode, payload)
 
     def _begin_closing(self) -> None:
         if self.state is not CLOSING:
@@ -453,9 +561,16 @@ class Protocol:
         if close.code != 1005:
             payload = close.code.to_bytes(2, "big") + close.reason.encode()
         try:
-            self._send_frame(CLOSE, 0, payload, True)
+            self._send_control_frame(CLOSE, payload)
         finally:  # also without a masking key
             self._begin_closing()
+
+    def _send_control_frame(self, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            self.pings_sent += 1
+        elif opcode == PONG:
+            self.pongs_sent += 1
+        self._send_frame(opcode, 0, payload, True)
 
     def _send_frame(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
         size = len(payload)

@@ -17,18 +17,29 @@ class MessageQueue(deque[Any]):
 
     def take_message(self) -> Any:
         """Take the next whole message, or None."""
+        if self and type(self[0]) is not tuple:
+            return self.popleft()
+        taken = self.take_parts()
+        if taken is None:
+            return None
+        opcode, parts = taken
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        return data.decode() if opcode == TEXT and type(data) is bytes else data
+
+    def take_parts(self) -> tuple[int, list[Any]] | None:
+        """Take the opcode and the fragments of the next whole message, or None."""
         while self:
             item = self[0]
             if type(item) is not tuple:
-                return self.popleft()
+                self.popleft()
+                return (TEXT if isinstance(item, str) else BINARY), [item]
             if item[0] != CONT:
                 break
             self.popleft()  # the rest of a message that recv_streaming() gave up
         for count, part in enumerate(self, 1):
             if part[2]:
                 parts = [self.popleft() for _ in range(count)]
-                data = b"".join([data for _, data, _ in parts])
-                return data.decode() if parts[0][0] == TEXT else data
+                return parts[0][0], [data for _, data, _ in parts]
         return None
 
     def take_fragment(self) -> Any:
@@ -39,10 +50,3 @@ class MessageQueue(deque[Any]):
         if type(item) is tuple:
             return item
         return (TEXT if isinstance(item, str) else BINARY), item, True
-
-    def take_batch(self) -> list[Any] | None:
-        """Take all whole messages, or None."""
-        batch = []
-        while (message := self.take_message()) is not None:
-            batch.append(message)
-        return batch or None

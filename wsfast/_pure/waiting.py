@@ -10,28 +10,30 @@ from .reasons import QUEUE_FULL
 from .waiter import Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from .core import Connection
-    from .queue import MessageQueue
 
-__all__ = ["Drain", "Receive"]
+__all__ = ["BATCH", "FRAGMENT", "MESSAGE", "Drain", "Receive"]
+
+# What a Receive takes.
+MESSAGE, FRAGMENT, BATCH = range(3)
 
 
 class Receive(Waiter):
     """The awaitable of `recv`."""
 
-    __slots__ = ("_connection", "_decode", "_iterating", "_take")
+    __slots__ = ("_connection", "_decode", "_iterating", "_unit")
 
     def __init__(
         self,
         connection: Connection,
-        take: Callable[[MessageQueue], Any],
+        unit: int,
         decode: bool | None = None,
         iterating: bool = False,
     ) -> None:
         self._connection = connection
-        self._take = take
+        self._unit = unit
         self._decode = decode
         self._iterating = iterating
         # As Waiter does it, without another call.
@@ -46,10 +48,8 @@ class Receive(Waiter):
             )
         if connection.message_listener is not None:
             raise ConcurrencyError("cannot call recv while a message listener is attached")
-        queue = connection._queue
-        take = self._take
         try:
-            while not queue or (result := take(queue)) is None:
+            while not connection._queue or (result := self._take(connection)) is None:
                 if connection._discarding:
                     error = connection.closed_error()
                     if self._iterating and isinstance(error, ConnectionClosedOK):
@@ -61,13 +61,27 @@ class Receive(Waiter):
                     connection._go_on(QUEUE_FULL)
                 self._asyncio_future_blocking = True
                 yield self
-            if connection._stopped & QUEUE_FULL and len(queue) <= connection._max_queue // 4:
+            waiting = len(connection._queue)
+            if connection._stopped & QUEUE_FULL and waiting <= connection._max_queue // 4:
                 connection._go_on(QUEUE_FULL)
-            return result if self._decode is None else convert(result, self._decode)
+            return result
         finally:
             self._asyncio_future_blocking = None
             if connection._receiver is self:
                 connection._receiver = None
+
+    def _take(self, connection: Connection) -> Any:
+        if self._unit == MESSAGE and self._decode is None and not connection._handling:
+            return connection._queue.take_message()
+        if self._unit == FRAGMENT:
+            return connection._queue.take_fragment()
+        result = connection._next_message(self._decode)
+        if self._unit == MESSAGE or result is None:
+            return result
+        batch = [result]
+        while (message := connection._next_message(self._decode)) is not None:
+            batch.append(message)
+        return batch
 
 
 class Drain(Waiter):
@@ -93,12 +107,3 @@ class Drain(Waiter):
                 connection._drains.remove(self)
         if connection.state is CLOSED:
             raise connection.closed_error()
-
-
-def convert(message: Any, decode: bool) -> Any:
-    """The message, or each of a batch, as str or as bytes, as asked for."""
-    if type(message) is list:
-        return [convert(item, decode) for item in message]
-    if decode:
-        return message if isinstance(message, str) else message.decode()
-    return message.encode() if isinstance(message, str) else message

@@ -41,6 +41,7 @@ class Writer(Protocol):
     )
 
     def _set_up_writing(self, driver: Any, loop: Any) -> None:
+        """Begin a life, the first or another."""
         self.driver = driver
         self.loop = loop
         self.outbox: Any = None
@@ -55,6 +56,10 @@ class Writer(Protocol):
         self._cork_depth = 0
         self._flush_scheduled = False
         self.broadcasts: Any = None  # the round of the last one that it got
+
+    def use_driver(self, driver: Any) -> None:
+        """There is a transport now."""
+        self.driver = driver
 
     def _stop(self, reason: int) -> None:
         """Stop reading for a reason."""
@@ -101,9 +106,8 @@ class Writer(Protocol):
 
     def send_prepared(self, frame: bytes, size: int, following: Any) -> None:
         """Send a frame that was made for several connections."""
-        self.messages_sent += 1
+        self._count_sent(size)
         self.frames_sent += 1
-        self.bytes_sent += size
         self.wire_bytes_sent += len(frame)
         self.write(frame, following=following)
 
@@ -178,14 +182,16 @@ class Writer(Protocol):
 class Cork:
     """Holds what a connection sends until the end of a ``with`` block."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_reader")
 
     def __init__(self, connection: Writer) -> None:
         self._connection = connection
 
     def __enter__(self) -> None:
+        self._reader = self._connection._reader  # of the life of the connection that it corks
         self._connection._cork_depth += 1
 
     def __exit__(self, *_: object) -> None:
-        self._connection._cork_depth -= 1
-        self._connection._flush()
+        if self._connection._reader is self._reader:
+            self._connection._cork_depth -= 1
+            self._connection._flush()

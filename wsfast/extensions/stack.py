@@ -178,6 +178,8 @@ class Stack:
         if limit is not None and len(data) > limit:
             raise PayloadTooBig(len(data), limit, "Message")
         if message.opcode == Opcode.TEXT:
+            if self._protocol.options.skip_utf8_validation:
+                return Opcode.TEXT, data
             try:
                 return Opcode.TEXT, data.decode()
             except UnicodeDecodeError:
@@ -205,6 +207,8 @@ class Stack:
             self._tell_size()
 
     def _processed_outgoing(self, error: BaseException | None, message: Message | None) -> None:
+        if self._protocol.negotiated is not self:
+            return  # the connection is closed, and has begun another life
         self.outgoing -= 1
         self.size -= self._sizes.popleft()
         self._tell_size()

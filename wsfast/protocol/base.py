@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._backend import Protocol
+from ..data_types import as_type
 from ..exceptions import InvalidState
 from ..extensions.negotiation import select_extensions
 from ..frames import Close, Opcode, State
@@ -26,18 +27,19 @@ class Message(NamedTuple):
     """A message that came, or in fragment mode a fragment of one.
 
     Args:
-        data: str if it is text, bytes if it is binary; in fragment mode always bytes.
+        data: str if it is text, bytes if it is binary, or what ``text_type`` and ``binary_type``
+            say; in fragment mode always bytes.
         opcode: `Opcode.TEXT` or `Opcode.BINARY`; `Opcode.CONT` for further fragments.
         fin: whether this is the end of the message.
     """
 
-    data: str | bytes
+    data: Any
     opcode: Opcode
     fin: bool = True
 
 
 class Ping(NamedTuple):
-    """A ping that came, and was answered."""
+    """A ping that came, and was answered unless ``auto_pong`` is off."""
 
     data: bytes
 
@@ -84,6 +86,8 @@ class EventProtocol(Protocol):
         self.subprotocol: str | None = None
         self.handshake_error: Exception | None = None
         self._events: list[Event] = []
+        self._opcode = Opcode.CONT
+        self._parts: list[Any] = []  # of the message that comes
         self._output: list[bytes] = []
         self._eof_sent = False
 
@@ -150,7 +154,18 @@ class EventProtocol(Protocol):
     # Hooks of the core
 
     def on_message(self, opcode: int, data: str | bytes, fin: bool) -> None:
-        self._events.append(Message(data, Opcode(opcode), fin))
+        parts = self._parts
+        if not parts:
+            self._opcode = Opcode(opcode)
+            if self.fragments or opcode == Opcode.CONT:
+                self._events.append(Message(data, self._opcode, fin))
+                return
+        # With the binary type "fragments" there may be some.
+        parts.append(data)
+        if fin:
+            self._parts = []
+            message = as_type(self._opcode, parts, self.text_type, self.binary_type)
+            self._events.append(Message(message, self._opcode))
 
     def on_control(self, opcode: int, data: bytes | Close) -> None:
         if isinstance(data, Close):
