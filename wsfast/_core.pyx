@@ -9,7 +9,12 @@
 #    reader, and comes before what the socket has.
 # 4. A waiter's callback is dropped only when it was called: a task that is not woken hangs.
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBuffer_Release,
+    PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
@@ -92,8 +97,8 @@ cdef class Connection(Writer):
     def send_other(self, data, binary, fin, compress):
         raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
 
-    def send_large(self, data, binary):
-        self.send_message(data, binary, True, True)
+    def send_large(self, data, binary, compress):
+        self.send_message(data, binary, True, compress)
         return self.drain()
 
     def send_failed(self, error):
@@ -473,19 +478,20 @@ cdef class Connection(Writer):
     def send(self, data, *, binary=None, compress=True, bint fin=True):
         if PyThread_get_thread_ident() != self.thread:
             return Deferred(self.send, data, binary=binary, compress=compress, fin=fin)
-        if not isinstance(data, (str, bytes, bytearray, memoryview)):
-            return self.send_other(data, binary, bool(fin), bool(compress))
+        if not isinstance(data, (str, bytes, bytearray)):
+            if not PyObject_CheckBuffer(data):
+                return self.send_other(data, binary, bool(fin), bool(compress))
+            data = memoryview(data).tobytes()
         if self.outbox is not None:
             return self.outbox.put(data, binary, bool(fin), bool(compress))
         if (
-            self.reader.deflate is not None
-            and len(data) >= LARGE
-            and compress
+            (self.reader.deflate is not None or self.fragment_size)
             and fin
             and not self.sending
             and self.ready_state == OPEN
+            and self.takes_time(len(data), compress)
         ):
-            return self.send_large(data, binary)
+            return self.send_large(data, binary, bool(compress))
         if self.ready_state == OPEN and not self.sending:
             self.send_message(data, binary, fin, compress)
         else:
@@ -500,6 +506,16 @@ cdef class Connection(Writer):
         if self.blocked:
             return new_drain(self)
         return SENT
+
+    cdef bint takes_time(self, size_t size, bint compress) noexcept:
+        """Whether to compress a message in a thread, or to send it as the peer takes fragments."""
+        if compress and self.reader.deflate is not None and size >= <size_t> LARGE:
+            return True
+        return (
+            self.fragment_size
+            and size > <size_t> max(self.fragment_size, self.write_limit)
+            and not self.stacked
+        )
 
     @property
     def is_sending_fragments(self):

@@ -22,6 +22,24 @@ class Writer(Protocol):
     def is_blocked(self) -> bool:
         """Whether more waits to be written than the limit allows."""
 
+    def send_rest(
+        self, opcode: int, rsv: int, data: bytes, start: int, fin: bool
+    ) -> tuple[int, int, bytes, int, bool] | None:
+        """Send of a message in fragments what a slow peer takes.
+
+        Args:
+            opcode, rsv: of the next frame.
+            data: the payload of the message.
+            start: where the next frame begins.
+            fin: whether the last of them is the message's last.
+
+        Returns:
+            The arguments to go on with after `drain`; None if all is sent.
+
+        Raises:
+            ConnectionClosed: the connection is not open.
+        """
+
     def cork(self) -> Cork:
         """Hold what is sent inside a ``with`` block until its end."""
 

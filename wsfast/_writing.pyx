@@ -4,17 +4,17 @@
 # Frames that follow each other in the same breath leave together (DESIGN: cork). Nothing that was
 # read from self before the driver is called holds after: a finalizer may send.
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from ._clock cimport monotonic_seconds
 from ._driver cimport DirectDriver
-from ._frame cimport MAX_HEADER, write_header
+from ._frame cimport CONT, MAX_HEADER, write_header
 from ._held cimport Held, make_room, release, take
 from ._mask cimport xor_copy
 from ._parser cimport FrameReader
-from ._protocol cimport CLOSED, COPY_LIMIT, WRITES_BLOCKED, Protocol, make_key
+from ._protocol cimport CLOSED, COPY_LIMIT, OPEN, WRITES_BLOCKED, Protocol, make_key
 
 from .exceptions import WriteBufferFull
 
@@ -83,6 +83,37 @@ cdef class Writer(Protocol):
             memcpy(target + header_size, payload, size)
         self.held.size += header_size + size
         return self.written(now, hold)
+
+    cdef int send_fragments(
+        self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
+    ) except -1:
+        """Send a message in fragments; if there is an outbox, what a slow peer takes of them."""
+        if self.outbox is None or self.stacked:
+            return Protocol.send_fragments(self, opcode, rsv, payload, size, fin, owner)
+        data = PyBytes_FromStringAndSize(<const char*> payload, size)
+        self.outbox.rest = self.send_rest(opcode, rsv, data, 0, fin)
+        return 0
+
+    def send_rest(self, int opcode, int rsv, bytes data, size_t start, bint fin):
+        cdef size_t size = PyBytes_GET_SIZE(data)
+        cdef size_t end
+        if self.ready_state != OPEN:
+            raise self.closed_error()
+        while start < size and not self.blocked:
+            end = min(start + self.fragment_size, size)
+            self.fragments_sent += 1
+            self.send_frame(
+                opcode,
+                rsv,
+                <const uint8_t*> PyBytes_AS_STRING(data) + start,
+                end - start,
+                fin and end == size,
+                None,
+            )
+            opcode = CONT
+            rsv = 0
+            start = end
+        return None if start == size else (opcode, rsv, data, start, bool(fin))
 
     cdef bint should_hold(self, double now) noexcept:
         cdef bint recent = now - self.last_write < CORK_WINDOW

@@ -263,7 +263,7 @@ class WebSocket(EventSource, TimedConnection):
         """How many bytes wait to be sent: compressed, processed by extensions, and written."""
         waiting = super().buffered_amount
         if self.outbox is not None:
-            waiting += self.outbox.size
+            waiting += self.outbox.size + self.outbox.rest_size
         if self.negotiated is not None:
             waiting += self.negotiated.size
         return waiting
@@ -321,12 +321,6 @@ class WebSocket(EventSource, TimedConnection):
             return self._send_parts(read_parts(data), binary, fin, compress)
         if isinstance(data, AsyncIterable):
             return self._send_parts(data, binary, fin, compress)
-        try:
-            view = memoryview(data)
-        except TypeError:
-            pass
-        else:
-            return self.send(view.tobytes(), binary=binary, fin=fin, compress=compress)
         if isinstance(data, Iterable):
             return self._send_fragments(data, binary, fin, compress)
         raise TypeError(
@@ -334,10 +328,10 @@ class WebSocket(EventSource, TimedConnection):
             f"file-like, not {type(data).__name__}"
         )
 
-    def send_large(self, data: Any, binary: bool | None) -> Any:
+    def send_large(self, data: Any, binary: bool | None, compress: bool) -> Any:
         self.outbox = Outbox(self)
         try:
-            return self.outbox.put(data, binary)
+            return self.outbox.put(data, binary, True, compress)
         except BaseException:
             self.outbox = None
             raise

@@ -3,7 +3,8 @@
 A message whose parts come one after the other (from an async iterable, from a file) keeps the
 connection's data frames to itself until its last frame, because the frames of two messages cannot
 be mixed (RFC 6455 section 5.4). Pings and pongs go between its frames. A large message is
-compressed in a thread, and the next waits for it, because it may refer to it.
+compressed in a thread, and the next waits for it, because it may refer to it. A large message that
+is sent in fragments leaves as the peer takes them, so that pings and pongs go between these, too.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class Whole(Job):
             connection.send_deflated(opcode, compressed, len(self.data))
         else:
             connection.message(self.data, binary=self.binary, fin=self.fin, compress=self.compress)
-        await connection.drain()
+        await connection.outbox.send_rest()
 
 
 class Parts(Job):
@@ -185,7 +186,7 @@ class Parts(Job):
                     raise TypeError("the fragments of a message must be all str or all bytes-like")
                 data = as_part(part)
                 connection.message(data, binary=binary, fin=False, compress=self.compress)
-                await connection.drain()
+                await connection.outbox.send_rest()
             if is_text is not None:
                 connection.message(b"", fin=self.fin)
                 await connection.drain()
@@ -220,9 +221,31 @@ class Outbox:
         self.connection = connection
         self.size = 0
         """How many bytes wait for their turn."""
+        self.rest: tuple[int, int, bytes, int, bool] | None = None
+        """What is left of a message in fragments; see `Connection.send_rest`."""
         self._jobs: deque[Job] = deque()
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+
+    @property
+    def rest_size(self) -> int:
+        """How many bytes are left of a message in fragments."""
+        return 0 if self.rest is None else len(self.rest[2]) - self.rest[3]
+
+    async def send_rest(self) -> None:
+        """Wait while the peer is slow, and send what is left of a message in fragments."""
+        connection = self.connection
+        await connection.drain()
+        try:
+            while self.rest is not None:
+                self.rest = connection.send_rest(*self.rest)
+                await connection.drain()
+        except Exception as error:
+            if connection.state is State.OPEN:
+                failure = SendFailed("error in fragmented message")
+                failure.__cause__ = error
+                connection.fail(failure)
+            raise
 
     def put(
         self,

@@ -34,7 +34,7 @@ TURN_BYTES = 2**20
 UNLIMITED = 2**63 - 1
 
 # What send() takes by itself.
-SENDABLE = (str, bytes, bytearray, memoryview)
+SENDABLE = (str, bytes, bytearray)
 
 
 class Connection(Writer):
@@ -102,9 +102,9 @@ class Connection(Writer):
         """Send what is neither str nor bytes-like."""
         raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
 
-    def send_large(self, data: Any, binary: bool | None) -> Any:
-        """Send what takes long to compress."""
-        self._send_message(data, binary, True, True)
+    def send_large(self, data: Any, binary: bool | None, compress: bool) -> Any:
+        """Send what takes long to compress, or goes out as the peer takes fragments."""
+        self._send_message(data, binary, True, compress)
         return self.drain()
 
     def send_failed(self, error: BaseException) -> None:
@@ -454,18 +454,21 @@ class Connection(Writer):
         if get_ident() != self._thread:
             return Deferred(self.send, data, binary=binary, compress=compress, fin=fin)
         if not isinstance(data, SENDABLE):
-            return self.send_other(data, binary, fin, compress)
+            try:
+                view = memoryview(data)
+            except TypeError:
+                return self.send_other(data, binary, fin, compress)
+            data = view.tobytes()
         if self.outbox is not None:
             return self.outbox.put(data, binary, fin, compress)
         if (
-            self.deflate is not None
-            and len(data) >= LARGE
-            and compress
+            (self.deflate is not None or self.options.fragment_size is not None)
             and fin
             and not self._sending
             and self.state is OPEN
+            and self._takes_time(len(data), compress)
         ):
-            return self.send_large(data, binary)
+            return self.send_large(data, binary, bool(compress))
         try:
             self._send_message(data, binary, fin, compress)
         except ConnectionClosed:
@@ -478,6 +481,17 @@ class Connection(Writer):
         if self._blocked:
             return Drain(self)
         return SENT
+
+    def _takes_time(self, size: int, compress: bool) -> bool:
+        """Whether to compress a message in a thread, or to send it as the peer takes fragments."""
+        if compress and self.deflate is not None and size >= LARGE:
+            return True
+        options = self.options
+        return (
+            options.fragment_size is not None
+            and size > max(options.fragment_size, options.write_limit)
+            and not self._stacked
+        )
 
     @property
     def is_sending_fragments(self) -> bool:

@@ -6,7 +6,8 @@ from time import monotonic
 from typing import Any
 
 from ..exceptions import WriteBufferFull
-from .protocol import CLOSED, Protocol
+from .frame import CONT
+from .protocol import CLOSED, OPEN, Protocol
 from .queue import MessageQueue
 from .reasons import WRITES_BLOCKED
 
@@ -103,6 +104,30 @@ class Writer(Protocol):
                 following.holding.append(self)
             else:
                 self.loop.call_soon(self._scheduled_flush)
+
+    def _send_fragments(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
+        """Send a message in fragments; if there is an outbox, what a slow peer takes of them."""
+        if self.outbox is None or self._stacked:
+            super()._send_fragments(opcode, rsv, payload, fin)
+        else:
+            self.outbox.rest = self.send_rest(opcode, rsv, payload, 0, fin)
+
+    def send_rest(
+        self, opcode: int, rsv: int, data: bytes, start: int, fin: bool
+    ) -> tuple[int, int, bytes, int, bool] | None:
+        """Send of a message in fragments what a slow peer takes."""
+        if self.state is not OPEN:
+            raise self.closed_error()
+        assert self.options.fragment_size is not None
+        size = len(data)
+        while start < size and not self._blocked:
+            end = min(start + self.options.fragment_size, size)
+            self.fragments_sent += 1
+            self._send_frame(opcode, rsv, data[start:end], fin and end == size)
+            opcode = CONT
+            rsv = 0
+            start = end
+        return None if start == size else (opcode, rsv, data, start, fin)
 
     def send_prepared(self, frame: bytes, size: int, following: Any) -> None:
         """Send a frame that was made for several connections."""
