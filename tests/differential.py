@@ -15,6 +15,7 @@ from frames import BINARY, frame
 from streams import CompressingStreamMaker, StreamMaker
 from twins import FakeLoop, describe
 
+from wsfast.data_types import BINARY_TYPES, TEXT_TYPES
 from wsfast.exceptions import ProtocolError, WebSocketException
 from wsfast.options import Options
 
@@ -31,6 +32,12 @@ COUNTERS = (
     "bytes_sent",
     "wire_bytes_received",
     "wire_bytes_sent",
+    "biggest_received",
+    "biggest_sent",
+    "pings_received",
+    "pings_sent",
+    "pongs_received",
+    "pongs_sent",
 )
 
 
@@ -42,12 +49,23 @@ def make_options(rng):
         "max_size": rng.choice([2**20] * 8 + [None, None, 1, 10, 126, 300]),
         "max_frame_size": rng.choice([None] * 9 + [5, 125, 126]),
         "max_fragments": rng.choice([131072] * 6 + [None, 1, 2, 3]),
+        "skip_utf8_validation": rng.random() < 0.1,
+    }
+
+
+def make_types(rng):
+    """Unusual types of messages, sometimes."""
+    return {
+        "auto_pong": rng.random() < 0.9,
+        "binary_type": rng.choice(["bytes"] * 6 + [*BINARY_TYPES]),
+        "text_type": rng.choice(["str"] * 6 + ["bytes"]),
     }
 
 
 def make_more_options(rng):
     return {
         **make_options(rng),
+        **make_types(rng),
         "fragment_size": rng.choice([None, None, 1, 7, 126]),
         "max_queue": rng.choice([16, 1, 2, 4, None]),
         "write_limit": 10,
@@ -73,7 +91,8 @@ def make_script(level, rng):
     if level == "reader":
         steps = [("feed", chunk, rng.randrange(3)) for chunk in chunks]
         for _ in range(rng.choice([0, 0, 1, 3])):
-            steps.insert(rng.randrange(len(steps) + 1), ("fragments", rng.random() < 0.5))
+            name = rng.choice(["fragments", "fragments", "boundaries", "decode_text"])
+            steps.insert(rng.randrange(len(steps) + 1), (name, rng.random() < 0.5))
         options = {**make_options(rng), "fragments": rng.random() < 0.3}
         # The bits that extensions in Python have.
         rsv = rng.choice([0, 0, 0, 0, 1, 6, 7]) if deflate is None else 0
@@ -95,6 +114,9 @@ def make_script(level, rng):
             steps.insert(1, ("consume fragments",))
         if rng.random() < 0.1:
             steps.insert(rng.randrange(1, len(steps) + 1), ("close", 1000, ""))
+        if rng.random() < 0.1:
+            place = rng.randrange(1, len(steps) + 1)
+            steps[place:place] = [("lost", rng.random() < 0.5), ("live again",)]
         if rng.random() < 0.1:
             steps.insert(0, ("receive_soon", maker.control() + b"".join(maker.message()[0])))
     return {
@@ -165,7 +187,14 @@ def make_call(rng):
     if kind == 5:
         return ("fail", rng.choice(["oops", "€" * 50, ""]), rng.choice([1011, 1002, 1006, 4000]))
     if kind == 6:
-        return ("fragments", rng.random() < 0.5)
+        return rng.choice(
+            [
+                ("fragments", rng.random() < 0.5),
+                ("text_type", rng.choice([*TEXT_TYPES, "bytearray"])),
+                ("binary_type", rng.choice([*BINARY_TYPES, "blob"])),
+                ("tells_pings", rng.random() < 0.7),
+            ]
+        )
     return rng.choice([("receive_eof",), ("receive", b"", 0)])
 
 
@@ -192,7 +221,7 @@ def make_connection_call(rng):
         return rng.choice([("recv", None), ("recv", True), ("recv", False), ("drain",)])
     if kind == 15:
         return rng.choice([("broadcast", b"broadcast"), ("tick", 1e9), ("idle",), ("idle",)])
-    return rng.choice([("eof",), ("lost", False), ("lost", True), ("abort",)])
+    return rng.choice([("eof",), ("lost", False), ("lost", True), ("abort",), ("live again",)])
 
 
 def make_reaction(rng, level):
@@ -248,6 +277,8 @@ def plain(value):
         return describe(value)
     if isinstance(value, tuple):
         return tuple(plain(item) for item in value)
+    if isinstance(value, memoryview):
+        return "memoryview", bytes(value), value.readonly
     return type(value).__name__, value
 
 
@@ -274,8 +305,8 @@ def run_reader(backend, script):
     elif script["rsv"]:
         reader.allow(script["rsv"], None)
     for step in script["steps"]:
-        if step[0] == "fragments":
-            reader.fragments = step[1]
+        if step[0] != "feed":
+            setattr(reader, *step)
             continue
         data, spoil = lent(*step[1:])
         reader.feed(data)
@@ -295,6 +326,7 @@ def run_reader(backend, script):
             if item is None:
                 break
         trace.append((reader.frames_read, reader.fragments_read, reader.bytes_read))
+        trace.append(reader.biggest_read)
     return trace
 
 
@@ -355,9 +387,8 @@ class Run:
             return call(getattr(self, name), arguments[0], **arguments[1])
         if name == "fail":
             return call(self.fail, Failure(*arguments))
-        if name == "fragments":
-            self.fragments = arguments[0]
-            return None
+        if name in ("fragments", "text_type", "binary_type", "tells_pings"):
+            return call(setattr, self, name, *arguments)
         if name in ("rest", "forget"):
             return call(getattr(self.deflate, name), *arguments)
         if name in ("receive", "received"):
@@ -435,9 +466,9 @@ class Driver:
 
 
 class ConnectionRun(Run):
-    def prepare(self, script):
+    def prepare(self, script, trace):
         super().prepare(script)
-        self.driver.trace = self.trace
+        self.trace = trace
         self.task = None
         self.tasks = []
         self.corks = []
@@ -551,6 +582,8 @@ class ConnectionRun(Run):
             return left_out == [self]
         if name == "receive_eof" or name == "receive":
             return None  # of Protocol
+        if name == "live again":
+            return self.live_again()
         if name == "eof":
             if self.has_eof or driver.is_lost:
                 return None
@@ -564,6 +597,15 @@ class ConnectionRun(Run):
             loop.run_until_idle()
             return call(self.abort, Failure("abort", 1006))
         return self.step(name, *arguments)
+
+    def live_again(self):
+        """Begin another life, which is refused before the end of the one before."""
+        sent = self.driver.sent
+        result = call(self.begin)
+        if result == plain(None):
+            self.has_eof = False
+            self.trace.append(("sent", sent))
+        return result
 
     def block(self, name):
         """Let the driver report that the peer is slow, at a time that is the same on both."""
@@ -611,17 +653,25 @@ def run_connection(backend, script):
     cls = type("ConnectionRun", (ConnectionRun, backend.core.Connection), attributes)
     made = keys()
     loop = FakeLoop()
-    connection = cls(
-        Options(**script["options"]),
-        Driver([]),
-        loop,
-        client=script["client"],
-        generate_mask=lambda: next(made),
-    )
-    connection.prepare(script)
-    if script["deflate"] is not None:
-        let_compress(backend, connection, **script["deflate"])
-    connection.deadline = 1e8
+    trace = []
+
+    def begin(connection):
+        backend.core.Connection.__init__(
+            connection,
+            Options(**script["options"]),
+            Driver(trace),
+            loop,
+            client=script["client"],
+            generate_mask=lambda: next(made),
+        )
+        if script["deflate"] is not None:
+            let_compress(backend, connection, **script["deflate"])
+        connection.deadline = 1e8
+
+    cls.begin = begin
+    connection = cls.__new__(cls)
+    begin(connection)
+    connection.prepare(script, trace)
     for step in script["steps"]:
         connection.observe(step[0], connection.perform(*step))
     connection.observe("uncork", *[connection.perform("uncork") for _ in list(connection.corks)])
@@ -629,7 +679,6 @@ def run_connection(backend, script):
     connection.observe("resume", connection.perform("resume"))
     loop.run_until_idle()
     connection.observe("idle")
-    trace = connection.trace
     trace.append(connection.driver.sent)
     trace.append(connection.buffered_amount)
     connection.observe("lost", connection.perform("lost", False))

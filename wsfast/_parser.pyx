@@ -260,11 +260,12 @@ cdef class FrameReader:
         if self.encoded:
             self.frame_fin = True
             self.data = self.take_encoded()
+            self.note_size(self.inflated)
         else:
             self.bytes_read += length
+            self.data = self.take_text() if opcode == self.str_opcode else self.take_buffer()
             if length > self.biggest_read:
                 self.biggest_read = <uint32_t> length
-            self.data = self.take_text() if opcode == self.str_opcode else self.take_buffer()
         self.message_opcode = 0
         return True
 
@@ -595,8 +596,7 @@ cdef class FrameReader:
             self.data = self.take_buffer()
         self.handed_out = not self.fin
         if self.fin:
-            if not self.encoded:
-                self.note_size(self.message_size)
+            self.note_size(self.inflated if self.encoded else self.message_size)
             self.message_opcode = 0
             self.message_size = 0
             self.message_fragments = 0
@@ -606,6 +606,7 @@ cdef class FrameReader:
         """A message of so many bytes is complete."""
         if size > self.biggest_read:
             self.biggest_read = <uint32_t> min(size, LARGEST)
+        self.inflated = 0
 
     cdef object take_encoded(self):
         """The data of a payload that an extension encoded; for Python's as it came."""
@@ -632,9 +633,6 @@ cdef class FrameReader:
         size = PyBytes_GET_SIZE(data)
         self.bytes_read += size
         self.inflated = <uint32_t> min(<uint64_t> self.inflated + size, LARGEST)
-        if self.frame_fin:
-            self.note_size(self.inflated)
-            self.inflated = 0
         if self.message_opcode != self.valid_opcode:
             return data
         if (

@@ -195,11 +195,11 @@ cdef class Protocol:
 
     @property
     def fragments(self):
-        return bool(self.reader.each_frame)
+        return self.reader.fragments
 
     @fragments.setter
     def fragments(self, bint value):
-        self.reader.each_frame = value
+        self.reader.fragments = value
 
     @property
     def frames_received(self):

@@ -172,6 +172,7 @@ class FrameReader:
         """A message of so many bytes is complete."""
         if size > self.biggest_read:
             self.biggest_read = min(size, LARGEST)
+        self._inflated = 0
 
     def allow(self, rsv: int, deflate: Deflate | None) -> None:
         """Accept reserved bits on the first frames of messages, as extensions define them."""
@@ -474,8 +475,7 @@ class FrameReader:
             data = bytes(data)
         self._handed_out = not fin
         if fin:
-            if not self._encoded:
-                self.note_size(self._message_size)
+            self.note_size(self._inflated if self._encoded else self._message_size)
             self._message_opcode = 0
             self._message_size = 0
             self._message_fragments = 0
@@ -489,9 +489,6 @@ class FrameReader:
         data = self._deflate.decompress(data, self._max_size, fin)
         self.bytes_read += len(data)
         self._inflated += len(data)
-        if fin:
-            self.note_size(self._inflated)
-            self._inflated = 0
         if self._message_opcode != self._valid_opcode:
             return data
         if self._each_frame or self._handed_out or not self._str_opcode:
