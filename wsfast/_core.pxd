@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from ._parser cimport FrameReader
 from ._waiter cimport Waiter
 from ._writing cimport Writer
 
@@ -20,6 +21,7 @@ cdef class Receive(Waiter):
 
 cdef class Drain(Waiter):
     cdef Connection connection
+    cdef FrameReader reader  # of the life of the connection that it waits in
 
 
 cdef class Connection(Writer):

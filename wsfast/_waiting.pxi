@@ -50,7 +50,7 @@ cdef class Receive(Waiter):
 cdef class Drain(Waiter):
     cdef object poll(self):
         cdef Connection connection = self.connection
-        if connection.ready_state == CLOSED:
+        if connection.ready_state == CLOSED or connection.reader is not self.reader:
             raise connection.closed_error()
         if not connection.blocked:
             return None
@@ -80,5 +80,6 @@ cdef Receive new_receive(Connection connection, object decode, bint iterating, i
 cdef Drain new_drain(Connection connection):
     cdef Drain drain = Drain.__new__(Drain)
     drain.connection = connection
+    drain.reader = connection.reader
     drain.loop = connection.loop
     return drain

@@ -87,16 +87,17 @@ class Receive(Waiter):
 class Drain(Waiter):
     """The awaitable of a `send` that found the peer slow."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_reader")
 
     def __init__(self, connection: Connection) -> None:
         Waiter.__init__(self, connection.loop)
         self._connection = connection
+        self._reader = connection._reader  # of the life of the connection that it waits in
 
     def __await__(self) -> Generator[Any, None, None]:
         connection = self._connection
         try:
-            while connection._blocked and connection.state is not CLOSED:
+            while connection._blocked and not self._is_over():
                 if self not in connection._drains:
                     connection._drains.append(self)
                 self._asyncio_future_blocking = True
@@ -105,5 +106,9 @@ class Drain(Waiter):
             self._asyncio_future_blocking = None
             if self in connection._drains:
                 connection._drains.remove(self)
-        if connection.state is CLOSED:
+        if self._is_over():
             raise connection.closed_error()
+
+    def _is_over(self) -> bool:
+        connection = self._connection
+        return connection.state is CLOSED or connection._reader is not self._reader
