@@ -208,15 +208,18 @@ def make_protocol(backend, *, client=False, **options):
     return cls(Options(**options), client=client, generate_mask=lambda: ZERO)
 
 
-def make_connection(backend, *, client=False, loop=None, driver=None, **options):
-    """A Connection on a recording driver, and on a fake loop if there is no other."""
+def make_connection(backend, *, client=False, loop=None, driver=None, key=ZERO, **options):
+    """A Connection on a recording driver, and on a fake loop if there is no other.
+
+    All its masking keys are ``key``.
+    """
     cls = type("RecordingConnection", (ConnectionHooks, backend.core.Connection), {})
     return cls(
         Options(**options),
         RecordingDriver() if driver is None else driver,
         FakeLoop() if loop is None else loop,
         client=client,
-        generate_mask=lambda: ZERO,
+        generate_mask=lambda: key,
     )
 
 
