@@ -98,7 +98,7 @@ cdef class Protocol:
     cdef int send_data(
         self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1
-    cdef int send_fragments(
+    cdef int send_in_fragments(
         self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1
     cdef int send_frame(

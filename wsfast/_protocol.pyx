@@ -528,12 +528,12 @@ cdef class Protocol:
     ) except -1:
         """Send a message or a fragment of one, in frames of the size that is wanted."""
         if self.fragment_size and size > <size_t> self.fragment_size:
-            return self.send_fragments(opcode, rsv, payload, size, fin, owner)
+            return self.send_in_fragments(opcode, rsv, payload, size, fin, owner)
         if not fin or opcode == CONT:
             self.fragments_sent += 1
         return self.send_frame(opcode, rsv, payload, size, fin, owner)
 
-    cdef int send_fragments(
+    cdef int send_in_fragments(
         self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1:
         while size > <size_t> self.fragment_size:

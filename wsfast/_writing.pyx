@@ -84,14 +84,14 @@ cdef class Writer(Protocol):
         self.held.size += header_size + size
         return self.written(now, hold)
 
-    cdef int send_fragments(
+    cdef int send_in_fragments(
         self, int opcode, int rsv, const uint8_t* payload, size_t size, bint fin, object owner
     ) except -1:
-        """Send a message in fragments; if there is an outbox, what a slow peer takes of them."""
+        """Send a message in fragments; if there is an outbox, it does so as the peer takes them."""
         if self.outbox is None or self.stacked:
-            return Protocol.send_fragments(self, opcode, rsv, payload, size, fin, owner)
+            return Protocol.send_in_fragments(self, opcode, rsv, payload, size, fin, owner)
         data = PyBytes_FromStringAndSize(<const char*> payload, size)
-        self.outbox.rest = self.send_rest(opcode, rsv, data, 0, fin)
+        self.outbox.rest = (opcode, rsv, data, 0, bool(fin))
         return 0
 
     def send_rest(self, int opcode, int rsv, bytes data, size_t start, bint fin):
@@ -113,6 +113,8 @@ cdef class Writer(Protocol):
             opcode = CONT
             rsv = 0
             start = end
+            if self.held.size > <size_t> self.write_limit:
+                self.flush()  # to see whether it is slow
         return None if start == size else (opcode, rsv, data, start, bool(fin))
 
     cdef bint should_hold(self, double now) noexcept:

@@ -233,13 +233,17 @@ class Outbox:
         return 0 if self.rest is None else len(self.rest[2]) - self.rest[3]
 
     async def send_rest(self) -> None:
-        """Wait while the peer is slow, and send what is left of a message in fragments."""
+        """Send what is left of a message in fragments, and wait while the peer is slow."""
         connection = self.connection
-        await connection.drain()
         try:
             while self.rest is not None:
                 self.rest = connection.send_rest(*self.rest)
-                await connection.drain()
+                if connection.is_blocked and self.rest is not None:
+                    await connection.drain()
+                    # One pass of the loop to read what has come since, so that pings are answered.
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+            await connection.drain()
         except Exception as error:
             if connection.state is State.OPEN:
                 failure = SendFailed("error in fragmented message")

@@ -472,13 +472,13 @@ class Protocol:
         """Send a message or a fragment of one, in frames of the size that is wanted."""
         fragment_size = self.options.fragment_size
         if fragment_size is not None and len(payload) > fragment_size:
-            self._send_fragments(opcode, rsv, payload, fin)
+            self._send_in_fragments(opcode, rsv, payload, fin)
             return
         if not fin or opcode == CONT:
             self.fragments_sent += 1
         self._send_frame(opcode, rsv, payload, fin)
 
-    def _send_fragments(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
+    def _send_in_fragments(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
         size = self.options.fragment_size
         assert size is not None
         for start in range(0, len(payload), size):

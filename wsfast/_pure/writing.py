@@ -105,12 +105,12 @@ class Writer(Protocol):
             else:
                 self.loop.call_soon(self._scheduled_flush)
 
-    def _send_fragments(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
-        """Send a message in fragments; if there is an outbox, what a slow peer takes of them."""
+    def _send_in_fragments(self, opcode: int, rsv: int, payload: bytes, fin: bool) -> None:
+        """Send a message in fragments; if there is an outbox, it does so as the peer takes them."""
         if self.outbox is None or self._stacked:
-            super()._send_fragments(opcode, rsv, payload, fin)
+            super()._send_in_fragments(opcode, rsv, payload, fin)
         else:
-            self.outbox.rest = self.send_rest(opcode, rsv, payload, 0, fin)
+            self.outbox.rest = (opcode, rsv, payload, 0, fin)
 
     def send_rest(
         self, opcode: int, rsv: int, data: bytes, start: int, fin: bool
@@ -127,6 +127,8 @@ class Writer(Protocol):
             opcode = CONT
             rsv = 0
             start = end
+            if self._held_size > self.options.write_limit:
+                self._flush()  # to see whether it is slow
         return None if start == size else (opcode, rsv, data, start, fin)
 
     def send_prepared(self, frame: bytes, size: int, following: Any) -> None:
