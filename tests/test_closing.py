@@ -48,6 +48,7 @@ def ending(ws):
     ],
 )
 async def test_the_close_frame_has_the_code_and_the_reason(arguments, wire):
+    """W14."""
     async with against_client() as (peer, ws):
         closing = ws.close(*arguments)
         assert ws.state is State.CLOSING
@@ -210,6 +211,7 @@ async def test_close_frames_that_cross_end_the_handshake(side):
     ],
 )
 async def test_a_broken_frame_is_answered_with_1002(side, opcode, payload, rsv):
+    """F16."""
     async with side() as (peer, ws):
         peer.send(opcode, payload, rsv=rsv)
         assert (await peer.closed())[0] == 1002
@@ -226,6 +228,7 @@ async def test_a_broken_frame_is_answered_with_1002(side, opcode, payload, rsv):
 
 @both_sides
 async def test_terminate_sends_no_close_frame(side):
+    """W15."""
     async with side() as (peer, ws):
         ws.terminate()
         try:

@@ -29,6 +29,7 @@ def gate():
 
 
 async def test_other_messages_wait_for_a_large_one_and_pings_do_not(gate):
+    """W12."""
     async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
         first, second = large(), large()
         ws.send(b"before")
@@ -119,6 +120,7 @@ async def test_text_that_is_none_is_refused_at_the_call(gate):
 
 
 async def test_a_close_right_behind_a_large_message_delivers_it(gate):
+    """W12, L15."""
     async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
         data = large()
         sent = ws.send(data)
@@ -228,6 +230,7 @@ async def test_a_failure_that_nobody_awaits_is_told_as_an_event(gate):
 
 @pytest.mark.parametrize("how", ["lost", "peer fails", "we fail", "terminate", "peer closes"])
 async def test_the_connection_may_end_while_a_thread_is_at_work(gate, how):
+    """W11, L17."""
     async with deflating_client(compression=compression(gate)) as (peer, _, ws):
         sends = [ws.send(large()), ws.send(b"behind")]
         await until(lambda: gate.running == 1)

@@ -66,6 +66,7 @@ ARRAY = array.array("H", [0x6161, 0x6262])
     ],
 )  # fmt: skip
 async def test_data_of_every_kind_goes_out(data, options, wire):
+    """W7."""
     async with against_client() as (peer, ws):
         await ws.send(data, **options)
         ws.pong(b"end")
@@ -128,6 +129,7 @@ async def test_what_is_sent_is_not_changed_and_may_be_changed_afterwards():
 
 
 async def test_a_message_can_be_sent_in_fragments_by_hand():
+    """W10."""
     async with against_client() as (peer, ws):
         await ws.send("a", fin=False)
         await ws.send("b", fin=False)

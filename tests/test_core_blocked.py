@@ -51,6 +51,7 @@ def test_at_the_write_limit_nothing_is_blocked_and_one_byte_past_it_is(backend):
 
 
 def test_the_buffered_amount_is_what_is_held_and_what_the_driver_has(backend):
+    """W2."""
     connection = make_connection(backend)
     connection.driver.waiting = 50
     with connection.cork():

@@ -53,6 +53,7 @@ def from_us(client):
 
 @pytest.mark.parametrize("code", VALID_CODES)
 def test_l6_the_code_and_the_reason_of_a_close_frame_are_echoed(backend, client, code):
+    """L6."""
     for reason in ("", "because €"):
         protocol = make_protocol(backend, client=client)
         protocol.receive(close(code, reason, **from_peer(client)))
@@ -67,6 +68,7 @@ def test_l6_the_code_and_the_reason_of_a_close_frame_are_echoed(backend, client,
 
 
 def test_l6_an_empty_close_frame_is_echoed_as_empty_and_reads_as_1005(backend, client):
+    """L6."""
     protocol = make_protocol(backend, client=client)
     protocol.receive(wire("88 00") if client else wire("88 80 M"))
     assert protocol.sent == (wire("88 80 M") if client else wire("88 00"))
@@ -75,6 +77,7 @@ def test_l6_an_empty_close_frame_is_echoed_as_empty_and_reads_as_1005(backend, c
 
 
 def test_the_server_ends_the_stream_after_the_handshake_and_the_client_waits_for_that(backend):
+    """L18."""
     protocol = make_protocol(backend, client=False)
     protocol.receive(close(1000, key=ZERO))
     echo = ("sent", CLOSE, b"\x03\xe8")
@@ -87,6 +90,7 @@ def test_the_server_ends_the_stream_after_the_handshake_and_the_client_waits_for
 
 
 def test_l7_what_follows_a_close_frame_is_ignored_but_counted(backend, client):
+    """L7."""
     protocol = make_protocol(backend, client=client)
     more = frame(TEXT, "more", **from_peer(client))
     parts = [close(1000, **from_peer(client)) + more, more, b"\xff\xff\xff"]
@@ -112,6 +116,7 @@ def test_a_close_inside_a_fragmented_message_is_echoed_normally(backend, client)
 
 
 def test_l1_close_changes_the_state_at_once_and_writes_a_frame(backend, client):
+    """L1."""
     protocol = make_protocol(backend, client=client)
     assert (protocol.close_code, protocol.close_reason) == (None, None)
     protocol.close(1001, "going")
@@ -123,6 +128,7 @@ def test_l1_close_changes_the_state_at_once_and_writes_a_frame(backend, client):
 
 
 def test_l3_no_code_is_an_empty_close_frame(backend):
+    """L3."""
     protocol = make_protocol(backend, client=False)
     protocol.close(None)
     assert protocol.sent == wire("88 00")
@@ -140,6 +146,7 @@ def test_the_default_code_is_1000(backend):
 
 @pytest.mark.parametrize("code", [*VALID_CODES, CloseCode.GOING_AWAY], ids=str)
 def test_every_code_that_may_travel_can_be_sent(backend, code):
+    """K5, W14."""
     protocol = make_protocol(backend)
     protocol.close(code, "r" * 123)
     assert protocol.sent == close(code, "r" * 123)
@@ -175,6 +182,7 @@ def test_every_code_that_may_travel_can_be_sent(backend, code):
     ids=lambda value: repr(value)[:40] if isinstance(value, tuple) else "",
 )
 def test_l4_bad_arguments_change_nothing(backend, arguments, error, words):
+    """L4, L5, K5, W14."""
     for make in (make_protocol, make_connection):
         target = make(backend)
         with pytest.raises(error, match=words):
@@ -190,6 +198,7 @@ def test_l4_bad_arguments_change_nothing(backend, arguments, error, words):
 
 
 def test_l8_messages_are_delivered_until_the_close_frame_of_the_peer(backend, client):
+    """L8."""
     protocol = make_protocol(backend, client=client)
     key = from_peer(client)
     protocol.close(1000)
@@ -205,6 +214,7 @@ def test_l8_messages_are_delivered_until_the_close_frame_of_the_peer(backend, cl
 
 
 def test_l9_another_close_does_nothing(backend, client):
+    """L9."""
     for make in (make_protocol, make_connection):
         target = make(backend, client=client)
         target.close(1000, "first")
@@ -235,6 +245,7 @@ def test_close_frames_that_cross_are_one_each(backend, client):
 
 
 def test_after_close_nothing_is_sent(backend, client):
+    """W9."""
     protocol = make_protocol(backend, client=client)
     protocol.close()
     sent = protocol.sent
@@ -250,6 +261,7 @@ def test_after_close_nothing_is_sent(backend, client):
 
 
 def test_l13_the_end_of_the_stream_without_a_close_frame_is_1006(backend, client):
+    """L13."""
     protocol = make_protocol(backend, client=client)
     protocol.receive_eof()
     assert protocol.events == ["end", "closed"]
@@ -260,6 +272,7 @@ def test_l13_the_end_of_the_stream_without_a_close_frame_is_1006(backend, client
 
 
 def test_l13_a_connection_answers_the_half_close_of_its_peer(backend, client):
+    """L13."""
     connection = make_connection(backend, client=client)
     connection.send("before")
     assert connection.eof() is False
@@ -312,6 +325,7 @@ def test_a_reset_after_the_close_frame_of_the_peer_is_no_error(backend, client):
 
 
 def test_l14_what_was_read_before_the_end_is_delivered_before_it(backend, client):
+    """L14."""
     connection = make_connection(backend, client=client)
     connection.message_listener = lambda data, is_binary: connection.events.append(data)
     connection.pause()
@@ -326,6 +340,7 @@ def test_l14_what_was_read_before_the_end_is_delivered_before_it(backend, client
 
 
 def test_l15_what_was_sent_before_leaves_before_the_close_frame(backend, client):
+    """L15."""
     connection = make_connection(backend, client=client)
     for i in range(5):
         connection.send(str(i))
@@ -335,6 +350,7 @@ def test_l15_what_was_sent_before_leaves_before_the_close_frame(backend, client)
 
 
 def test_l15_what_is_corked_leaves_before_the_close_frame(backend, client):
+    """L15."""
     connection = make_connection(backend, client=client)
     with connection.cork():
         connection.send("a")
@@ -380,6 +396,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("code", ERRORS)
 def test_l11_an_error_of_the_peer_is_answered_with_its_code_and_reading_stops(backend, code):
+    """L11."""
     text, close_code = ERRORS[code]
     connection = make_connection(backend, max_fragments=3)
     got = []
@@ -406,6 +423,7 @@ def test_l11_an_error_of_the_peer_is_answered_with_its_code_and_reading_stops(ba
 
 
 def test_l11_a_client_refuses_masked_frames(backend):
+    """L11, F12."""
     protocol = make_protocol(backend, client=True)
     protocol.receive(wire('81 85 M "Hello"'))
     assert protocol.error.code == "WS_ERR_UNEXPECTED_MASK"
@@ -414,6 +432,7 @@ def test_l11_a_client_refuses_masked_frames(backend):
 
 
 def test_l12_errors_in_both_directions_close_cleanly(backend):
+    """L12."""
     client, server = make_protocol(backend, client=True), make_protocol(backend, client=False)
     client.receive(wire("85 00"))
     server.receive(wire("85 00"))
@@ -511,6 +530,7 @@ def test_what_follows_a_close_frame_in_a_later_turn_is_given_up(backend, client)
 
 
 def test_terminate_ends_at_once_without_a_close_frame(backend, client):
+    """W15."""
     connection = make_connection(backend, client=client)
     with connection.cork():
         connection.send("held")

@@ -173,6 +173,7 @@ def test_control_frames_are_never_compressed(make):
 
 
 def test_only_the_first_of_the_frames_has_the_bit(make):
+    """W10."""
     connection = make(fragment_size=4)
     connection.message(b"Hello")
     connection.message(b"Hello", compress=False)
@@ -232,6 +233,7 @@ def test_an_empty_fragment_may_be_the_first_the_last_or_all(make):
 
 
 def test_the_first_fragment_decides(make):
+    """W10."""
     for first, option, expected in (b"long", True, RSV1), (b"", True, 0), (b"long", False, 0):
         connection = make(threshold=2)
         connection.message(first, fin=False, compress=option)

@@ -478,6 +478,7 @@ def test_a_close_frame_inside_a_compressed_message_is_echoed(backend):
 
 @pytest.mark.parametrize("how", ["eof", "error", "close"])
 def test_contexts_are_freed_when_the_connection_is_closed(backend, how):
+    """L16."""
     contexts = weakref.WeakSet()
 
     class Compressor:
@@ -509,6 +510,7 @@ def test_contexts_are_freed_when_the_connection_is_closed(backend, how):
 
 
 def test_control_frames_are_answered_between_compressed_messages(backend):
+    """RX7."""
     protocol = make_server(backend)
     receive(protocol, compressed(HELLO) + frame(PING, b"are you there", key=ZERO))
     assert protocol.sent == wire('8a 0d "are you there"')

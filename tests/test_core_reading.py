@@ -405,6 +405,7 @@ def test_a_turn_that_ends_inside_a_frame_leaves_it_for_the_next(backend):
 
 
 def test_messages_queue_up_to_max_queue_and_then_reading_pauses(backend):
+    """RX10."""
     connection = make_connection(backend, max_queue=8)
     connection.received(texts(*range(7)))
     assert connection.driver.calls == []

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import time
-from collections import deque
 
 import pytest
 from frames import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, ZERO, Frame, close, frame
@@ -74,6 +73,7 @@ def texts(*numbers):
     ids=repr,
 )
 def test_a_message_is_one_frame_of_the_right_type(backend, data, options, opcode, payload):
+    """W7."""
     connection = make_connection(backend)
     connection.send(data, **options)
     assert connection.driver.sent == frame(opcode, payload)
@@ -89,6 +89,7 @@ def test_a_message_is_one_frame_of_the_right_type(backend, data, options, opcode
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 16384, 16385, 65535, 65536, 2**20])
 def test_messages_of_every_size(backend, size):
+    """SD1."""
     for data in (bytes(size), "x" * size):
         opcode = BINARY if isinstance(data, bytes) else TEXT
         for client in (True, False):
@@ -106,6 +107,7 @@ def test_messages_of_every_size(backend, size):
 
 
 def test_a_client_uses_a_fresh_key_for_every_frame(backend):
+    """SD2."""
     keys = iter([b"\1\2\3\4", KEY, ZERO, b"\xff\0\xff\0", b"abcd"])
     protocol = make_protocol(backend, client=True)
     cls = type(protocol)
@@ -126,6 +128,7 @@ def test_a_client_uses_a_fresh_key_for_every_frame(backend):
 
 
 def test_the_keys_of_a_client_are_random(backend):
+    """SD2."""
     cls = type(make_protocol(backend))
     protocol = cls(Options(), client=True)
     for _ in range(100):
@@ -166,6 +169,7 @@ def test_what_is_sent_while_a_key_is_made_goes_first(backend, held, size):
 
 
 def test_what_is_sent_is_not_kept_nor_changed(backend):
+    """W16."""
     for client in (True, False):
         connection = make_connection(backend, client=client)
         data = bytearray(b"x" * 20_000)
@@ -211,6 +215,7 @@ def test_bad_arguments_of_send_are_told_at_the_call_and_change_nothing(
 
 @pytest.mark.parametrize("name", ["ping", "pong"])
 def test_pings_and_pongs_take_at_most_125_bytes(backend, name):
+    """W13."""
     opcode = PING if name == "ping" else PONG
     for client in (True, False):
         protocol = make_protocol(backend, client=client)
@@ -231,6 +236,7 @@ def test_pings_and_pongs_take_at_most_125_bytes(backend, name):
 
 
 def test_errors_of_the_state_are_told_when_awaited(backend):
+    """W9."""
     connection = make_connection(backend)
     connection.close(1001)
     connection.driver.forget()
@@ -260,6 +266,7 @@ def test_a_failed_send_that_nobody_awaits_is_told(backend):
 
 
 async def test_failures_of_many_sends_are_gathered(backend):
+    """W11."""
     loop = asyncio.get_running_loop()
     connections = [make_connection(backend, loop=loop) for _ in range(4)]
     connections[1].close()
@@ -290,6 +297,7 @@ async def test_a_send_that_is_done_is_one_stateless_object(backend):
 
 
 def test_a_message_is_sent_in_fragments_by_hand(backend):
+    """W10."""
     connection = make_connection(backend)
     assert not connection.is_sending_fragments
     connection.send("a", fin=False)
@@ -314,6 +322,7 @@ def test_a_message_is_sent_in_fragments_by_hand(backend):
 
 
 def test_another_message_between_fragments_is_refused_when_awaited(backend):
+    """W10."""
     for first, second, options in (
         (b"a", "text", {}),
         ("a", b"b", {"binary": True}),
@@ -419,6 +428,8 @@ def test_a_send_outside_a_dispatch_leaves_at_once(backend, wait):
 
 @pytest.mark.usefixtures("wait")
 def test_pipelined_replies_of_one_read_leave_in_one_write(backend):
+    """SD3."""
+
     def attempt():
         connection = make_connection(backend)
         connection.message_listener = lambda data, is_binary: connection.send(data)
@@ -582,125 +593,3 @@ def test_cork_holds_replies_in_a_dispatch(backend):
     connection.message_listener = listener
     connection.received(texts(1))
     assert connection.driver.writes == [frame(TEXT, "1") + frame(TEXT, "2")]
-
-
-def test_a_broadcast_keeps_its_place(backend):
-    for held in (0, 2):
-        connection = make_connection(backend)
-        for number in range(held):
-            connection.send(str(number))
-        assert (
-            backend.broadcast.send_to_all((connection,), frame(BINARY, b"to all"), 6, False) == []
-        )
-        connection.send("behind")
-        connection.loop.run_until_idle()
-        payloads = [item.payload for item in connection.driver.frames]
-        assert payloads == [b"0", b"1", b"to all", b"behind"][2 - held :]
-        assert connection.messages_sent == held + 2
-        assert connection.bytes_sent == held + 6 + 6
-        assert connection.wire_bytes_sent == len(connection.driver.sent)
-
-
-def test_broadcasts_of_one_pass_leave_at_once_and_then_together(backend):
-    loop = FakeLoop()
-    connections = tuple(make_connection(backend, loop=loop) for _ in range(3))
-    send_to_all = backend.broadcast.send_to_all
-    frames = [frame(TEXT, str(number)) for number in range(4)]
-    for number in range(3):
-        # To the others it is the first.
-        assert send_to_all(connections[: number + 1], frames[number], 1, False) == []
-    assert [connection.driver.writes for connection in connections] == [
-        [frames[0]],
-        [frames[1]],
-        [frames[2]],
-    ]
-    loop.run_pending()
-    assert [connection.driver.writes[1:] for connection in connections] == [
-        [frames[1] + frames[2]],
-        [frames[2]],
-        [],
-    ]
-    loop.run_until_idle()
-    assert loop.ready == deque()
-
-
-def test_a_large_broadcast_leaves_from_where_it_is(backend):
-    connection = make_connection(backend)
-    small, large = frame(TEXT, "small"), frame(BINARY, bytes(100_000))
-    send_to_all = backend.broadcast.send_to_all
-    for data in (small, small, large):
-        assert send_to_all((connection,), data, len(data), False) == []
-    connection.loop.run_until_idle()
-    assert connection.driver.sent == small + small + large
-
-
-def test_a_send_behind_a_broadcast_that_waits_leaves_behind_it(backend):
-    connection = make_connection(backend)
-    for number in range(3):
-        backend.broadcast.send_to_all((connection,), frame(TEXT, str(number)), 1, False)
-    connection.close()
-    assert [item.payload for item in connection.driver.frames][:3] == [b"0", b"1", b"2"]
-    assert connection.driver.frames[3].opcode == CLOSE
-
-
-def test_broadcasts_do_not_wait_in_any_number(backend):
-    connection = make_connection(backend)
-    data = frame(BINARY, bytes(10_000))
-    for _ in range(20):
-        backend.broadcast.send_to_all((connection,), data, 10_000, False)
-    assert len(connection.driver.sent) > 100_000
-    connection.loop.run_until_idle()
-    assert connection.driver.sent == data * 20
-
-
-def test_it_is_told_whom_a_broadcast_was_not_sent_to(backend):
-    def in_fragments(connection):
-        connection.send("beginning", fin=False)
-
-    def blocked(connection):
-        connection.driver.waiting = 10**6
-        connection.send("too much")
-
-    def closing(connection):
-        connection.close()
-
-    client = make_connection(backend, client=True)
-    splitting = make_connection(backend, fragment_size=2)
-    others = [make_connection(backend) for _ in range(3)]
-    for connection, prepare in zip(others, (in_fragments, blocked, closing), strict=True):
-        prepare(connection)
-        connection.driver.forget()
-    connections = (client, splitting, *others)
-    left_out = [client, splitting, *others[:2]]
-    data = frame(TEXT, "abc")
-    assert backend.broadcast.send_to_all(connections, data, 3, False) == left_out
-    assert not any(connection.driver.writes for connection in connections)
-    assert backend.broadcast.send_to_all(connections, data, 3, True) == left_out[:3]
-    others[1].loop.run_until_idle()
-    assert [bool(connection.driver.writes) for connection in connections] == [0, 0, 0, 1, 0]
-
-
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_connection_that_fails_at_the_end_of_a_round_does_not_concern_the_others(backend, error):
-    loop = FakeLoop()
-    connections = tuple(make_connection(backend, loop=loop) for _ in range(3))
-
-    def fail(connection, buffers):
-        raise error
-
-    for number in range(2):
-        backend.broadcast.send_to_all(connections, frame(TEXT, str(number)), 1, False)
-    connections[0].driver.write = fail
-    if error is KeyboardInterrupt:
-        with pytest.raises(KeyboardInterrupt):
-            loop.run_pending()
-        loop.run_until_idle()
-    else:
-        loop.run_until_idle()
-        assert connections[0].driver.names()[-1] == "abort"
-    for connection in connections[1:]:
-        assert [item.payload for item in connection.driver.frames] == [b"0", b"1"]
-        connection.send("x")
-        connection.send("y")
-        loop.run_until_idle()
-        assert [item.payload for item in connection.driver.frames][2:] == [b"x", b"y"]

@@ -44,12 +44,14 @@ def backend(request):
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
 def test_frames_are_written_in_their_shortest_form(backend, arguments, expected):
+    """SD1."""
     written = backend.frame.encode_frame(*arguments)
     assert type(written) is bytes
     assert written == wire(expected)
 
 
 def test_every_length_and_key_is_written_like_the_byte_loop(backend):
+    """SD4, F4."""
     source = random.Random(3).randbytes(300)
     for size in range(301):
         payload = source[:size]
@@ -62,6 +64,7 @@ def test_every_length_and_key_is_written_like_the_byte_loop(backend):
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_the_payload_is_any_buffer_and_is_not_changed(backend, kind):
+    """W16."""
     payload = kind(b"Hello")
     assert backend.frame.encode_frame(TEXT, payload, key=KEY) == wire("81 85 37fa213d 7f9f4d5158")
     assert payload == b"Hello"

@@ -154,6 +154,7 @@ async def test_a_client_masks_the_parts():
 
 
 async def test_messages_sent_meanwhile_come_behind_it_in_their_order():
+    """W12."""
     source = Source()
     async with against_client() as (peer, ws):
         source.put("a")
@@ -196,6 +197,7 @@ async def test_whoever_waited_can_send_at_once():
 
 
 async def test_pings_and_pongs_go_between_its_fragments():
+    """W10."""
     source = Source()
     async with against_client() as (peer, ws):
         ws.send(source)
@@ -299,6 +301,7 @@ async def test_an_iterator_that_raises_before_its_first_part_harms_nobody():
 
 
 async def test_an_iterator_that_raises_midway_fails_the_connection_with_1011():
+    """W17."""
     source = Source()
     async with against_client() as (peer, ws):
         sending = ws.send(source)
@@ -422,6 +425,7 @@ async def test_an_iterator_that_never_goes_on_ends_with_the_connection():
 
 @pytest.mark.parametrize("how", ["reset", "terminate"])
 async def test_a_lost_connection_ends_it(how):
+    """W11."""
     source = Source()
     async with against_client() as (peer, ws):
         sending = ws.send(source)

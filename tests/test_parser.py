@@ -52,6 +52,7 @@ def test_the_states_are_in_the_order_of_the_machine(parser):
     ("state", "before", "rest", "item"), STOPS, ids=[f"{s[0]}: {s[1] or 'nothing'}" for s in STOPS]
 )
 def test_the_machine_stops_in_a_state_and_resumes(parser, state, before, rest, item):
+    """RX1, F11."""
     reader = parser.FrameReader(client=False)
     reader.feed(wire(before))
     assert reader.next() is None
@@ -77,6 +78,7 @@ def test_there_is_nothing_before_the_first_byte(parser):
 
 
 def test_the_machine_stops_after_each_message_and_the_rest_is_pending(parser):
+    """F13."""
     reader = parser.FrameReader(client=True)
     reader.feed(wire('81 01 "a" 89 00 82 01 "b" 81'))
     assert (reader.state, reader.pending) == ("info", 9)
@@ -119,6 +121,7 @@ def test_after_an_error_what_follows_is_dropped(parser):
 
 
 def test_a_stream_in_pieces_of_any_size_gives_the_same(parser):
+    """RX1, F2."""
     stream = b"".join(
         [
             frame(TEXT, "Hellö", key=KEY),
@@ -150,6 +153,7 @@ def test_a_stream_in_pieces_of_any_size_gives_the_same(parser):
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_what_is_fed_is_not_kept_nor_changed(parser, kind):
+    """RX9, F17."""
     reader = parser.FrameReader(client=False)
     for piece in (HELLO[:3], HELLO[3:9], HELLO[9:]):
         lent = bytearray(piece)
@@ -246,6 +250,7 @@ def parse_case(case):
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_what_a_peer_must_not_send_is_refused_at_the_first_byte_that_shows_it(parser, case):
+    """RX6, RX8, K5, F7, F12."""
     client, enough, whole, code, close_code = parse_case(case)
     for data in (enough, whole):
         for size in (len(data), 1, 3):
@@ -346,6 +351,7 @@ ACCEPTED |= {
 
 @pytest.mark.parametrize(("text", "items"), ACCEPTED.values(), ids=ACCEPTED)
 def test_what_a_peer_may_send_is_read_in_any_chunking(parser, text, items):
+    """RX5, RX7, F2."""
     data = wire(text)
     for size in (len(data), 1, 2, 3):
         assert read(parser.FrameReader(client=False), data, size) == items
@@ -379,6 +385,7 @@ def test_the_checks_of_a_header_are_in_the_order_of_ws(parser):
 
 
 def test_rx11_20_000_empty_frames_in_one_chunk_are_read_one_by_one(parser):
+    """RX11, F13."""
     reader = parser.FrameReader(client=False)
     items = read(reader, wire("82 80 M") * 20_000)
     assert items == [(BINARY, b"", True)] * 20_000

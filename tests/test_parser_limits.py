@@ -122,6 +122,7 @@ def test_max_size_by_default_is_1_mib(parser):
 
 
 def test_max_size_of_the_sum_of_a_message(parser):
+    """RX2, F14."""
     stream = wire('01 84 M "abcd" 00 80 M 00 85 M "efghi" 89 8a M "0123456789" 80 81 M "j"')
     for chunk in (None, 1):
         reader = parser.FrameReader(client=False, max_size=10)
@@ -166,6 +167,7 @@ def test_max_frame_size_is_of_every_data_frame(parser):
 @pytest.mark.parametrize("limit", [1, 2, 5, 4096])
 @pytest.mark.parametrize("payload", [b"", b"a"], ids=["empty", "one byte"])
 def test_max_fragments_counts_every_frame_of_a_message(parser, limit, payload):
+    """RX3."""
     first = frame(TEXT, payload, fin=limit == 1, key=ZERO)
     inner = frame(CONT, payload, fin=False, key=ZERO) + frame(PING, key=ZERO)
     last = frame(CONT, payload, key=ZERO) if limit > 1 else b""
@@ -219,6 +221,7 @@ def peak_of(function):
 def test_1_2_aiohttp_13350_a_frame_fed_byte_by_byte_takes_less_than_four_times_its_size(
     parser, opcode
 ):
+    """RX4: what ws limits by the number of chunks."""
     payload = b"a" * 65535
     stream = frame(opcode, payload, key=KEY)
 
@@ -239,6 +242,7 @@ def test_1_2_aiohttp_13350_a_frame_fed_byte_by_byte_takes_less_than_four_times_i
 def test_1_2_cve_2026_48779_fragments_of_one_byte_take_less_than_four_times_their_size(
     parser, opcode
 ):
+    """F5."""
     size = 65536
     parts = [frame(opcode, "a", fin=False, key=KEY), frame(CONT, "a", fin=False, key=KEY)]
     last = frame(CONT, "a", key=KEY)
@@ -257,6 +261,8 @@ def test_1_2_cve_2026_48779_fragments_of_one_byte_take_less_than_four_times_thei
 
 
 def test_1_2_empty_fragments_take_no_memory(parser):
+    """F5."""
+
     def run():
         reader = parser.FrameReader(client=False)
         reader.feed(wire("02 80 M"))
@@ -273,6 +279,7 @@ def test_1_2_empty_fragments_take_no_memory(parser):
 
 
 def test_1_2_many_incomplete_frames_keep_what_came_and_no_more(parser):
+    """F17."""
     header = frame(BINARY, length=MIB, key=ZERO) + b"a" * 100
 
     def run():
