@@ -158,14 +158,62 @@ async def test_compressed_messages_leave_as_the_peer_takes_them():
     ws.lost(None)
 
 
-@pytest.mark.parametrize("size", [SIZE + 1, 3 * SIZE])
-async def test_what_the_write_limit_allows_leaves_at_once(size):
+@pytest.mark.parametrize("size", [SIZE + 1, 3 * SIZE, 3 * SIZE + 1, 20 * SIZE])
+async def test_all_leaves_at_once_to_a_peer_that_takes_it(size):
     """M11: no task is needed for it."""
     ws = connection_of(100, write_limit=3 * SIZE)
-    ws.send(bytes(size))
+    done = ws.send(bytes(size))
     assert ws.outbox is None
+    await done
+    ws.send("behind")
     await settle()
-    assert message_of(ws.driver.frames) == (BINARY, bytes(size))
+    assert message_of(ws.driver.frames[:-1]) == (BINARY, bytes(size))
+    assert ws.driver.frames[-1].payload == b"behind"
+    assert len(asyncio.all_tasks()) == 1
+    ws.terminate()
+    ws.lost(None)
+
+
+async def test_a_large_answer_leaves_before_the_close_frame_of_the_same_read_is_answered():
+    ws = connection_of(100)
+    ws.on("message", lambda data, is_binary: ws.send(data))
+    ws.received(frame(BINARY, LARGE, key=ZERO) + close(1000, key=ZERO))
+    assert message_of(ws.driver.frames) == (BINARY, LARGE)
+    assert opcodes(ws)[-1] == CLOSE
+    ws.lost(None)
+
+
+async def test_what_is_sent_while_a_key_is_made_comes_behind_it():
+    """W12."""
+    sent = []
+
+    def generate_mask():
+        if len(sent) < 3:
+            sent.append(ws.send(f"message {len(sent)}"))
+        return ZERO
+
+    ws = connection_of(100, client=True, generate_mask=generate_mask)
+    await ws.send(LARGE)
+    await asyncio.gather(*sent)
+    await settle()
+    frames = ws.driver.frames
+    assert message_of(frames[:11]) == (BINARY, LARGE)
+    payloads = [item.payload for item in frames[11:]]
+    assert payloads == [b"message 0", b"message 1", b"message 2"]
+    assert ws.outbox is None
+    assert ws.buffered_amount == 0
+    ws.terminate()
+    ws.lost(None)
+
+
+@pytest.mark.parametrize("data", ["\ud800" * 5000, memoryview(LARGE)], ids=["surrogate", "bytes"])
+async def test_what_cannot_be_sent_is_told_at_the_call_and_changes_nothing(data):
+    ws = connection_of(100)
+    with pytest.raises((UnicodeEncodeError, ValueError)):
+        ws.send(data, binary=False)
+    assert ws.outbox is None
+    await ws.send("fine")
+    assert opcodes(ws) == [TEXT]
     ws.terminate()
     ws.lost(None)
 
@@ -254,11 +302,22 @@ async def test_a_message_that_cannot_be_finished_fails_the_connection():
     ws = connection_of(2, client=True, generate_mask=generate_mask)
     sending = asyncio.create_task(ws.send(LARGE))
     await settle()
+    assert len(ws.driver.frames) == 2
     await go_on(ws, 100)
     with pytest.raises(OSError, match="no randomness"):
         await sending
     assert ws.state is not State.OPEN
     assert str(ws.error) == "error in fragmented message"
+    ws.lost(None)
+
+
+async def test_a_message_that_fails_at_the_call_fails_the_connection_if_it_was_begun():
+    keys = iter([ZERO] * 4)
+    ws = connection_of(100, client=True, generate_mask=lambda: next(keys))
+    with pytest.raises(StopIteration):
+        ws.send(LARGE)
+    assert ws.state is not State.OPEN
+    assert ws.outbox is None
     ws.lost(None)
 
 

@@ -57,6 +57,6 @@ cdef class Connection(Writer):
     cdef int count_for_turn(self, size_t size) noexcept
     cdef int deliver_queue(self) except -1
     cdef int taken(self) except -1
-    cdef bint takes_time(self, size_t size, bint compress) noexcept
+    cdef int takes_time(self, size_t size, bint compress) noexcept
     cdef int wake_drains(self, bint directly) except -1
     cdef int tell_receiver(self) except -1

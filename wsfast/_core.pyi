@@ -50,8 +50,11 @@ class Connection(Writer):
     def send_other(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
         """Send what is neither str nor bytes-like."""
 
-    def send_large(self, data: Any, binary: bool | None, compress: bool) -> Any:
-        """Send a message that takes long to compress, or goes out as the peer takes fragments."""
+    def send_large(self, data: Any, binary: bool | None) -> Any:
+        """Send a message that takes long to compress."""
+
+    def send_by_and_by(self, data: Any, binary: bool | None, compress: bool) -> Any:
+        """Send a large message in fragments."""
 
     def send_failed(self, error: BaseException) -> None:
         """A send failed, and nobody awaited it."""

@@ -18,7 +18,6 @@ from cpython.buffer cimport (
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
-from ._driver cimport DirectDriver
 from ._frame cimport BINARY, CONT, PONG, TEXT
 from ._protocol cimport (
     BY_USER,
@@ -64,6 +63,11 @@ cdef enum:
 
 cdef Py_ssize_t LARGE = offload.LARGE
 
+# Why a message takes time.
+cdef enum:
+    TO_COMPRESS = 1
+    IN_FRAGMENTS = 2
+
 # What nearly all connections have. It stays empty.
 cdef MessageQueue EMPTY = MessageQueue()
 
@@ -97,7 +101,11 @@ cdef class Connection(Writer):
     def send_other(self, data, binary, fin, compress):
         raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
 
-    def send_large(self, data, binary, compress):
+    def send_large(self, data, binary):
+        self.send_message(data, binary, True, True)
+        return self.drain()
+
+    def send_by_and_by(self, data, binary, compress):
         self.send_message(data, binary, True, compress)
         return self.drain()
 
@@ -344,7 +352,7 @@ cdef class Connection(Writer):
             and fin
             and opcode != CONT
         ):
-            return self.call_listener(self.as_type(opcode, [data], None), opcode != TEXT)
+            return self.call_listener(self.typed(opcode, [data], None), opcode != TEXT)
         self.keep(opcode, data, fin)
         return self.deliver_queue()
 
@@ -404,7 +412,7 @@ cdef class Connection(Writer):
             if taken is None:
                 return 0
             opcode, parts = taken
-            self.call_listener(self.as_type(opcode, parts, None), opcode != TEXT)
+            self.call_listener(self.typed(opcode, parts, None), opcode != TEXT)
         self.stopped &= ~QUEUE_FULL
         return 0
 
@@ -413,7 +421,7 @@ cdef class Connection(Writer):
         if decode is None and not self.handling:
             return self.queue.take_message()
         taken = self.queue.take_parts()
-        return None if taken is None else self.as_type(taken[0], taken[1], decode)
+        return None if taken is None else self.typed(taken[0], taken[1], decode)
 
     cdef int answer(self, object data) except -1:
         """Send the pong; while writes are blocked only the latest (RFC 6455 section 5.5.3)."""
@@ -476,6 +484,7 @@ cdef class Connection(Writer):
     # Writing
 
     def send(self, data, *, binary=None, compress=True, bint fin=True):
+        cdef int takes_time
         if PyThread_get_thread_ident() != self.thread:
             return Deferred(self.send, data, binary=binary, compress=compress, fin=fin)
         if not isinstance(data, (str, bytes, bytearray)):
@@ -489,9 +498,12 @@ cdef class Connection(Writer):
             and fin
             and not self.sending
             and self.ready_state == OPEN
-            and self.takes_time(len(data), compress)
         ):
-            return self.send_large(data, binary, bool(compress))
+            takes_time = self.takes_time(len(data), compress)
+            if takes_time == TO_COMPRESS:
+                return self.send_large(data, binary)
+            if takes_time == IN_FRAGMENTS:
+                return self.send_by_and_by(data, binary, bool(compress))
         if self.ready_state == OPEN and not self.sending:
             self.send_message(data, binary, fin, compress)
         else:
@@ -507,15 +519,20 @@ cdef class Connection(Writer):
             return new_drain(self)
         return SENT
 
-    cdef bint takes_time(self, size_t size, bint compress) noexcept:
-        """Whether to compress a message in a thread, or to send it as the peer takes fragments."""
+    cdef int takes_time(self, size_t size, bint compress) noexcept:
+        """Whether a message is to be compressed in a thread, or leaves as its fragments are taken.
+
+        0 if it is neither.
+        """
         if compress and self.reader.deflate is not None and size >= <size_t> LARGE:
-            return True
-        return (
+            return TO_COMPRESS
+        if (
             self.fragment_size
             and size > <size_t> max(self.fragment_size, self.write_limit)
             and not self.stacked
-        )
+        ):
+            return IN_FRAGMENTS
+        return 0
 
     @property
     def is_sending_fragments(self):

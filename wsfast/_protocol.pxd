@@ -71,7 +71,7 @@ cdef class Protocol:
 
     cdef int set_text_type(self, object value) except -1
     cdef int set_binary_type(self, object value) except -1
-    cdef object as_type(self, int opcode, list parts, object decode)
+    cdef object typed(self, int opcode, list parts, object decode)
     cdef int set_up(self, object options, bint client, int state, object generate_mask) except -1
 
     # What subclasses in Python do by on_message, answer_ping, settle and write.

@@ -22,8 +22,9 @@ from ._frame cimport BINARY, CLOSE, CONT, MAX_HEADER, PING, PONG, TEXT, write_he
 from ._parser cimport FrameReader
 
 from ._mask import valid_utf8
+from . import data_types
 from .closing import shorten
-from .data_types import BINARY_TYPES, TEXT_TYPES, as_type, check_choice
+from .data_types import as_type, check_choice
 from .exceptions import ConcurrencyError, InvalidState, connection_closed
 from .frames import Close, State, check_close, is_close_code
 
@@ -31,6 +32,8 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef tuple STATES = tuple(State)
+cdef tuple TEXT_TYPES = data_types.TEXT_TYPES
+cdef tuple BINARY_TYPES = data_types.BINARY_TYPES
 
 # Where numbers of 32 bits stay.
 cdef uint64_t LARGEST = 0xFFFFFFFF
@@ -184,7 +187,7 @@ cdef class Protocol:
         self.reader.boundaries = value == "fragments"
         return 0
 
-    cdef object as_type(self, int opcode, list parts, object decode):
+    cdef object typed(self, int opcode, list parts, object decode):
         return as_type(opcode, parts, self.text_type, self.binary_type, decode)
 
     # Input

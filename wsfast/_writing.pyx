@@ -99,7 +99,7 @@ cdef class Writer(Protocol):
         cdef size_t end
         if self.ready_state != OPEN:
             raise self.closed_error()
-        while start < size and not self.blocked:
+        while start < size and not self.blocked and self.ready_state == OPEN:
             end = min(start + self.fragment_size, size)
             self.fragments_sent += 1
             self.send_frame(

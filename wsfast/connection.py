@@ -328,13 +328,17 @@ class WebSocket(EventSource, TimedConnection):
             f"file-like, not {type(data).__name__}"
         )
 
-    def send_large(self, data: Any, binary: bool | None, compress: bool) -> Any:
+    def send_large(self, data: Any, binary: bool | None) -> Any:
         self.outbox = Outbox(self)
         try:
-            return self.outbox.put(data, binary, True, compress)
+            return self.outbox.put(data, binary)
         except BaseException:
             self.outbox = None
             raise
+
+    def send_by_and_by(self, data: Any, binary: bool | None, compress: bool) -> Any:
+        self.outbox = Outbox(self)
+        return self.outbox.send_in_fragments(data, binary, compress)
 
     def _send_parts(
         self, parts: AsyncIterable[Any], binary: bool | None, fin: bool, compress: bool

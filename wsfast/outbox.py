@@ -137,6 +137,15 @@ class Whole(Job):
         await connection.outbox.send_rest()
 
 
+class Rest(Job):
+    """What a slow peer has not taken of a message in fragments."""
+
+    __slots__ = ()
+
+    async def run(self) -> None:
+        await self.connection.outbox.send_rest()
+
+
 class Parts(Job):
     """A message whose parts come one after the other, each to be a fragment."""
 
@@ -232,24 +241,56 @@ class Outbox:
         """How many bytes are left of a message in fragments."""
         return 0 if self.rest is None else len(self.rest[2]) - self.rest[3]
 
-    async def send_rest(self) -> None:
-        """Send what is left of a message in fragments, and wait while the peer is slow."""
+    def send_in_fragments(self, data: Any, binary: bool | None, compress: bool) -> Any:
+        """Send a message in fragments: at once what the peer takes, then as it takes the rest.
+
+        Raises:
+            TypeError, ValueError: ``data`` cannot be sent.
+        """
         connection = self.connection
+        job = Rest(connection)
+        self._jobs.append(job)  # what is sent meanwhile, by who makes a masking key, comes behind
         try:
-            while self.rest is not None:
-                self.rest = connection.send_rest(*self.rest)
-                if connection.is_blocked and self.rest is not None:
-                    await connection.drain()
-                    # One pass of the loop to read what has come since, so that pings are answered.
-                    await asyncio.sleep(0)
-                    await asyncio.sleep(0)
-            await connection.drain()
+            connection.message(data, binary=binary, compress=compress)
+            self._send_some()
+        finally:
+            if self.rest is None:
+                self._jobs.popleft()
+                if self._jobs:
+                    self._count(-self._jobs[0].size)
+                else:
+                    connection.outbox = None
+        if self.rest is None:
+            return connection.drain()
+        self._start()
+        return job
+
+    def _send_some(self) -> None:
+        """Send of a message in fragments what the peer takes."""
+        connection = self.connection
+        rest, self.rest = self.rest, None
+        if rest is None:
+            return
+        try:
+            self.rest = connection.send_rest(*rest)
         except Exception as error:
             if connection.state is State.OPEN:
                 failure = SendFailed("error in fragmented message")
                 failure.__cause__ = error
                 connection.fail(failure)
             raise
+
+    async def send_rest(self) -> None:
+        """Send what is left of a message in fragments, and wait while the peer is slow."""
+        connection = self.connection
+        self._send_some()
+        while self.rest is not None:
+            await connection.drain()
+            # One pass of the loop to read what has come since, so that pings are answered.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self._send_some()
+        await connection.drain()
 
     def put(
         self,
@@ -296,12 +337,15 @@ class Outbox:
         if self._jobs:
             self._count(job.size)
         self._jobs.append(job)
+        self._start()
+        return job
+
+    def _start(self) -> None:
         if self._task is None:
             self._task = self.connection.loop.create_task(self._run())
             self._task.add_done_callback(self._end)
             if self.connection.state is not State.OPEN:  # an eager task has begun already
                 self.stop()
-        return job
 
     def give_up(self, reason: str) -> None:
         """Fail the connection because a message cannot be finished."""

@@ -16,8 +16,10 @@ from peers import (
     PONG,
     TEXT,
     pair,
+    until,
 )
 from plugged import Desk, Plugin, against, soon
+from twins import RecordingDriver
 
 import wsfast
 from wsfast.extensions import Message, PerMessageDeflate
@@ -393,3 +395,58 @@ def test_protocols_without_io_tell_an_error_behind_what_was_before():
     assert str(server.error) == "x: no"
     carry(server, client)
     assert client.close_received.code == 1010
+
+
+# --- Types and lives --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text_type", ["str", "bytes"])
+async def test_what_comes_out_is_of_the_type_that_is_wanted(side, text_type):
+    options = {"text_type": text_type, "binary_type": "fragments"}
+    async with against(side, Plugin("x"), **options) as (peer, ws):
+        peer.send(TEXT, "é", fin=False)
+        peer.send(CONT, "!")
+        peer.send(BINARY, b"1", fin=False)
+        peer.send(CONT, b"2")
+        expected = "é!x" if text_type == "str" else "é!x".encode()
+        assert await soon(ws.recv()) == expected
+        assert await soon(ws.recv()) == [b"12x"]
+        assert (ws.stats.biggest_received, ws.stats.messages_received) == (4, 2)
+
+
+async def test_text_that_comes_out_need_not_be_valid(side):
+    async with against(side, Plugin("x"), skip_utf8_validation=True) as (peer, ws):
+        peer.send(TEXT, b"a\xff")
+        assert await soon(ws.recv()) == "a\ufffdx"
+        peer.send(TEXT, b"a\xff")
+        assert await soon(ws.recv(decode=False)) == b"a\xffx"
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_what_comes_out_too_late_is_not_sent_in_another_life(style):
+    desk = Desk(style, b"")
+    extension = Plugin("x", process_outgoing_message=desk.process)
+    async with against("client", extension) as (_, ws):
+        ws.send(b"late")
+        await until(lambda: desk.seen)
+        options, release, request = ws.options, ws._release, ws.request
+        ws.terminate()
+        await ws.wait_closed()
+        driver = RecordingDriver()
+        loop = asyncio.get_running_loop()
+        ws.begin(
+            options=options,
+            driver=driver,
+            loop=loop,
+            client=True,
+            request=request,
+            release=release,
+        )
+        ws.open()
+        if desk.open:
+            desk.answer(b"late")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await ws.send(b"now")
+        assert [item.payload for item in driver.frames] == [b"now"]
+        ws.lost(None)

@@ -33,6 +33,10 @@ TURN_BYTES = 2**20
 
 UNLIMITED = 2**63 - 1
 
+# Why a message takes time.
+TO_COMPRESS = 1
+IN_FRAGMENTS = 2
+
 # What send() takes by itself.
 SENDABLE = (str, bytes, bytearray)
 
@@ -102,8 +106,13 @@ class Connection(Writer):
         """Send what is neither str nor bytes-like."""
         raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
 
-    def send_large(self, data: Any, binary: bool | None, compress: bool) -> Any:
-        """Send what takes long to compress, or goes out as the peer takes fragments."""
+    def send_large(self, data: Any, binary: bool | None) -> Any:
+        """Send what takes long to compress."""
+        self._send_message(data, binary, True, True)
+        return self.drain()
+
+    def send_by_and_by(self, data: Any, binary: bool | None, compress: bool) -> Any:
+        """Send a large message in fragments."""
         self._send_message(data, binary, True, compress)
         return self.drain()
 
@@ -335,7 +344,7 @@ class Connection(Writer):
         if self._handling & IGNORED:
             return
         if self.message_listener is not None and not self._queue and fin and opcode != CONT:
-            self._call_listener(self._as_type(opcode, [data]), opcode != TEXT)
+            self._call_listener(self._typed(opcode, [data]), opcode != TEXT)
         else:
             self._keep(opcode, data, fin)
             self._deliver_queue()
@@ -372,7 +381,7 @@ class Connection(Writer):
             if taken is None:
                 return
             opcode, parts = taken
-            self._call_listener(self._as_type(opcode, parts), opcode != TEXT)
+            self._call_listener(self._typed(opcode, parts), opcode != TEXT)
         self._stopped &= ~QUEUE_FULL
 
     def _next_message(self, decode: bool | None) -> Any:
@@ -380,7 +389,7 @@ class Connection(Writer):
         if decode is None and not self._handling:
             return self._queue.take_message()
         taken = self._queue.take_parts()
-        return None if taken is None else self._as_type(*taken, decode)
+        return None if taken is None else self._typed(*taken, decode)
 
     def answer_ping(self, data: bytes) -> None:
         """Send the pong; while writes are blocked only the latest (RFC 6455 section 5.5.3)."""
@@ -466,9 +475,12 @@ class Connection(Writer):
             and fin
             and not self._sending
             and self.state is OPEN
-            and self._takes_time(len(data), compress)
         ):
-            return self.send_large(data, binary, bool(compress))
+            takes_time = self._takes_time(len(data), compress)
+            if takes_time == TO_COMPRESS:
+                return self.send_large(data, binary)
+            if takes_time == IN_FRAGMENTS:
+                return self.send_by_and_by(data, binary, bool(compress))
         try:
             self._send_message(data, binary, fin, compress)
         except ConnectionClosed:
@@ -482,16 +494,21 @@ class Connection(Writer):
             return Drain(self)
         return SENT
 
-    def _takes_time(self, size: int, compress: bool) -> bool:
-        """Whether to compress a message in a thread, or to send it as the peer takes fragments."""
+    def _takes_time(self, size: int, compress: bool) -> int:
+        """Whether a message is to be compressed in a thread, or leaves as its fragments are taken.
+
+        0 if it is neither.
+        """
         if compress and self.deflate is not None and size >= LARGE:
-            return True
+            return TO_COMPRESS
         options = self.options
-        return (
+        if (
             options.fragment_size is not None
             and size > max(options.fragment_size, options.write_limit)
             and not self._stacked
-        )
+        ):
+            return IN_FRAGMENTS
+        return 0
 
     @property
     def is_sending_fragments(self) -> bool:

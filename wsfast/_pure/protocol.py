@@ -215,7 +215,7 @@ class Protocol:
         self._handling = self._handling % BINARY_TYPE + BINARY_TYPE * place
         self._reader.boundaries = value == "fragments"
 
-    def _as_type(self, opcode: int, parts: list[Any], decode: bool | None = None) -> Any:
+    def _typed(self, opcode: int, parts: list[Any], decode: bool | None = None) -> Any:
         return as_type(opcode, parts, self.text_type, self.binary_type, decode)
 
     # Input

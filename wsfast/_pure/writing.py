@@ -120,7 +120,7 @@ class Writer(Protocol):
             raise self.closed_error()
         assert self.options.fragment_size is not None
         size = len(data)
-        while start < size and not self._blocked:
+        while start < size and not self._blocked and self.state is OPEN:
             end = min(start + self.options.fragment_size, size)
             self.fragments_sent += 1
             self._send_frame(opcode, rsv, data[start:end], fin and end == size)
