@@ -27,20 +27,18 @@ cdef class Drain(Waiter):
 cdef class Connection(Writer):
     cdef public double deadline
     cdef public object message_listener
-    cdef public uint64_t messages_dropped
 
     cdef unsigned long thread
     cdef Receive receiver
-    cdef size_t turn_bytes
-    cdef Py_ssize_t max_queue
     cdef list drains
     cdef object latest_pong
     # Small ones together. There are many connections, each with all of these.
+    cdef uint32_t max_queue
+    cdef public uint32_t messages_dropped  # it stays at the largest number
+    cdef uint32_t turn_bytes
     cdef uint16_t turn_messages
     cdef uint8_t outside_tasks  # while dispatching: whether no task runs, and one may be resumed
-    cdef uint8_t reading
     cdef uint8_t turn_scheduled
-    cdef uint8_t eof_received
 
     cdef int turn(self, const uint8_t* data, size_t size, bint outside_tasks) except -1
     cdef int filled(self, size_t size, bint outside_tasks) except -1

@@ -63,6 +63,9 @@ cdef enum:
 
 cdef Py_ssize_t LARGE = offload.LARGE
 
+# The largest number of 32 bits. No queue is as long.
+cdef uint32_t NO_LIMIT = 0xFFFFFFFF
+
 # Why a message takes time.
 cdef enum:
     TO_COMPRESS = 1
@@ -84,7 +87,7 @@ cdef class Connection(Writer):
         self.reading = True
         self.turn_scheduled = self.eof_received = False
         self.latest_pong = None
-        self.max_queue = -1 if options.max_queue is None else options.max_queue
+        self.max_queue = min(options.max_queue or NO_LIMIT, NO_LIMIT)
         # Who waits since the life before looks again, and waits for what comes now.
         if self.receiver is not None:
             self.receiver.wake(False)
@@ -215,8 +218,7 @@ cdef class Connection(Writer):
             self.outside_tasks = nested_outside
             self.flush()
         if (
-            self.max_queue >= 0
-            and self.receiver is None
+            self.receiver is None
             and self.close_sent is None
             and self.queue.count >= self.max_queue
             and self.message_listener is None
@@ -360,13 +362,12 @@ cdef class Connection(Writer):
         """Put a message into the queue, or a fragment of one."""
         if (
             self.close_sent is not None
-            and self.max_queue >= 0
             and self.receiver is None
             and self.queue.count >= self.max_queue
             and self.message_listener is None
         ):
             # Reading goes on to find the peer's close frame, and nobody takes the messages.
-            self.messages_dropped += 1
+            self.messages_dropped += self.messages_dropped != NO_LIMIT
             return 0
         if type(data) is not str and (opcode != BINARY or not fin):
             data = (opcode, data, bool(fin))
@@ -400,7 +401,7 @@ cdef class Connection(Writer):
 
     cdef int count_for_turn(self, size_t size) noexcept:
         self.turn_messages += 1
-        self.turn_bytes += size
+        self.turn_bytes += <uint32_t> min(size, <size_t> TURN_BYTES)
         if self.turn_messages >= TURN_MESSAGES or self.turn_bytes >= TURN_BYTES:
             self.stopped |= TURN_OVER
         return 0

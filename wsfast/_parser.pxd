@@ -41,8 +41,9 @@ cdef class FrameReader:
     cdef uint64_t message_fragments
     cdef PyObject* buffer
     cdef size_t stored
-    cdef Utf8State utf8
     # Small ones together. There are many connections, each with all of these.
+    cdef uint32_t inflated  # bytes of the message
+    cdef Utf8State utf8
     cdef uint8_t opcode
     cdef uint8_t fin
     cdef uint8_t client
@@ -59,7 +60,6 @@ cdef class FrameReader:
     cdef uint8_t as_they_are  # messages are handed out as bytes, for extensions
     cdef uint8_t rsv  # of the message
     cdef uint8_t encoded  # the message's payload is not yet its data
-    cdef uint32_t inflated  # of the message, in bytes
     cdef uint8_t str_opcode  # of the messages that are handed out as str: TEXT or none
     cdef uint8_t valid_opcode  # of those that must be valid UTF-8: TEXT or none
 

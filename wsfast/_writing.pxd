@@ -18,7 +18,6 @@ cdef class Writer(Protocol):
     cdef public object outbox
     cdef MessageQueue queue
     cdef Py_ssize_t write_limit
-    cdef Py_ssize_t max_write_buffer
 
     cdef Held held
     cdef double held_since
@@ -32,6 +31,9 @@ cdef class Writer(Protocol):
     cdef uint8_t is_lost
     cdef uint8_t blocked
     cdef uint8_t flush_scheduled
+    # These two are of reading, and have room here.
+    cdef uint8_t reading
+    cdef uint8_t eof_received
 
     cdef int set_up_writing(self, object driver, object loop) except -1
     cdef int stop(self, int reason) except -1
@@ -46,4 +48,5 @@ cdef class Writer(Protocol):
     cdef int drop_held(self) noexcept
     cdef int transmit(self, object buffers) except -1
     cdef int limit_waiting(self, Py_ssize_t waiting) except -1
+    cdef int limit_buffer(self, size_t size) except -1
     cdef int abort_with(self, object error) except -1

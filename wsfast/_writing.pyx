@@ -31,12 +31,10 @@ cdef class Writer(Protocol):
 
     cdef int set_up_writing(self, object driver, object loop) except -1:
         """Begin a life, the first or another."""
-        cdef object limit = self.options.max_write_buffer
         self.use_driver(driver)
         self.loop = loop
         self.outbox = None
         self.write_limit = self.options.write_limit
-        self.max_write_buffer = -1 if limit is None else limit
         self.drop_held()
         self.last_write = 0
         self.broadcasts = None
@@ -227,8 +225,14 @@ cdef class Writer(Protocol):
             if not self.blocked:
                 self.blocked = True
                 self.stop(WRITES_BLOCKED)
-            if self.max_write_buffer >= 0 and waiting > self.max_write_buffer:
-                self.abort_with(WriteBufferFull(waiting, self.max_write_buffer))
+            self.limit_buffer(waiting)
+        return 0
+
+    cdef int limit_buffer(self, size_t size) except -1:
+        """Fail the connection if so much waits that it is not to be kept."""
+        limit = self.options.max_write_buffer
+        if limit is not None and size > <size_t> limit:
+            self.abort_with(WriteBufferFull(size, limit))
         return 0
 
     def sends_waiting(self, int reason, size_t size):
@@ -239,8 +243,7 @@ cdef class Writer(Protocol):
             self.stop(reason)
         elif size <= limit // 4:
             self.go_on(reason)
-        if self.max_write_buffer >= 0 and size > <size_t> self.max_write_buffer:
-            self.abort_with(WriteBufferFull(size, self.max_write_buffer))
+        self.limit_buffer(size)
 
     def abort(self, error=None):
         self.abort_with(error)
