@@ -284,6 +284,8 @@ async def raw_server(play, host="127.0.0.1", *, unix_path=None, scheme="ws", **o
         yield uri
     finally:
         server.close()
+        for _ in range(3):  # so long it takes until what was accepted has its task
+            await asyncio.sleep(0)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=PATIENCE)
             assert not late, "the raw server is still at work"

@@ -82,7 +82,8 @@ class connect:
             resumes a session, on the epoll driver, unless its options have ``OP_NO_TICKET``.
         cert, key, ca, verify: instead of ``ssl``: paths of PEM files, or PEM bytes. ``ca`` is
             trusted besides the system's authorities; ``verify=False`` trusts everybody. With them,
-            or without any, TLS is 1.2 or 1.3, ALPN offers "http/1.1", renegotiation is refused.
+            or without any, TLS is 1.2 or 1.3, ALPN offers "http/1.1", renegotiation is refused. A
+            redirect to another host does not take ``cert`` along.
         server_hostname: the name that the server is asked for by SNI, and that its certificate must
             have; by default the address's host.
         sock: a connected socket to use.
@@ -237,7 +238,11 @@ class connect:
         self.protocol_version = protocol_version
         self.generate_mask = generate_mask
         self.logger = logger
-        self.ssl = client_context(ssl, cert, key, ca, verify) if self.uri.secure else None
+        self.ssl = self._other_ssl = None
+        if self.uri.secure:
+            self.ssl = self._other_ssl = client_context(ssl, cert, key, ca, verify)
+            if cert is not None:
+                self._other_ssl = client_context(None, None, None, ca, verify)
         self.server_hostname = server_hostname
         self._sock = sock
         self._host = host
@@ -284,10 +289,15 @@ class connect:
             assert websocket.response is not None
             error = InvalidStatus(websocket.response)
             websocket.abort(error)
-            raise error
+            try:
+                raise error
+            finally:
+                del error, websocket  # each knows the other
         return websocket
 
     async def __aiter__(self) -> AsyncIterator[WebSocket]:
+        if self._sock is not None:
+            raise ValueError("a connection of sock cannot be made again; use create_connection")
         schedule = self.schedule()
         while True:
             error: Exception | None = None
@@ -297,17 +307,21 @@ class connect:
                 error = failure
             else:
                 schedule.opened()
+                was_closed = False
                 try:
                     yield websocket
-                    if websocket.state is not State.OPEN:
-                        error = websocket.closed_error()
+                    was_closed = websocket.state is not State.OPEN
                 finally:
                     await websocket.close()
+                if was_closed:
+                    error = websocket.closed_error()
+                del websocket
             try:
                 delay = schedule.next_delay(error)
             except ConnectionClosedOK:
                 return
             self.reconnecting(error, delay)
+            error = None
             await asyncio.sleep(delay)
 
     # For the opening
@@ -358,11 +372,15 @@ class connect:
         loop = asyncio.get_running_loop()
         host, port = self._host or uri.host, self._port or uri.port
         name = uri.host.removesuffix(".")  # as RFC 6066 section 3 has it
-        if self.server_hostname is not None and place(uri) == place(self.uri):
-            name = self.server_hostname
-        context = None
-        if uri.secure:
-            context = self.ssl or client_context(None, None, None, None, None)
+        context = self._other_ssl
+        if place(uri) == place(self.uri):
+            context = self.ssl
+            if self.server_hostname is not None:
+                name = self.server_hostname
+        if not uri.secure:
+            context = None
+        elif context is None:
+            context = client_context(None, None, None, None, None)
         where: Any
         if self._sock is not None:
             where = self._sock
@@ -428,6 +446,10 @@ def open_in_background(
     check_int("resend_limit", resend_limit, 0)
     if resend_limit and not reconnect:
         raise ValueError("resend_limit needs reconnect=True")
+    if reconnect and options.get("sock") is not None:
+        raise ValueError("a connection of sock cannot be made again; use create_connection")
+    if "websocket_class" in options:
+        raise TypeError("websocket_class is for connect; call the subclass itself")
     config = connect(url, subprotocols=subprotocols, **{"follow_redirects": False, **options})
     try:
         asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """Where a redirect leads, and what is not taken along (RFC 9110 section 15.4).
 
-Credentials belong to the host that they were given for. Everything is compared with the first
-address: what was dropped once does not come back on the way.
+Credentials belong to the host that they were given for: by the user with the first address, or by
+the last Location. What was dropped once does not come back on the way.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def next_target(
         first: what the user asked for.
         current: what was redirected; its headers have the Authorization that was sent.
         to: the Location header.
-        keep: whether the user decides what to take along: nothing is dropped.
+        keep: whether a listener decides what to take along: nothing is dropped.
         allow_insecure: whether to go from wss to ws.
 
     Raises:
@@ -61,10 +61,11 @@ def next_target(
         RedirectError: it leads from wss to ws.
     """
     uri = resolve(current.uri, to)
-    downgrade = first.uri.secure and not uri.secure
-    if downgrade and not (allow_insecure or keep):
+    before = first.uri, current.uri
+    downgrade = not uri.secure and any(known.secure for known in before)
+    if downgrade and not allow_insecure:
         raise RedirectError(f"cannot follow redirect to non-secure URI {uri}")
-    other = place(first.uri) != place(uri)
+    other = any(place(known) != place(uri) for known in before)
     if keep or not (other or downgrade):
         return Target(uri, current.headers, current.auth)
     headers = current.headers.copy()
