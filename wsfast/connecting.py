@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 from ._backend import encode_frame, masking_key
@@ -62,6 +63,8 @@ class Opening:
         self._first = self._target = Target(config.uri, config.additional_headers, config.auth)
         self._task: asyncio.Task[Any] | None = None
         self._aborted = False
+        self._in_background = False
+        self._unheard: Exception | None = None  # why it failed, if that is to be heard
         self._redirects = 0
         self.is_waiting = False
         """Whether the attempt is delayed."""
@@ -89,7 +92,20 @@ class Opening:
         self._aborted = True
         if self._task is not None:
             self._task.cancel()
-        self._loop.call_soon(connection.lost, None)
+        self._loop.call_soon(self._end, connection)
+
+    def _end(self, connection: WebSocket) -> None:
+        error, self._unheard = self._unheard, None
+        heard = error is None or bool(connection.listeners("error"))
+        connection.lost(None)
+        if not heard and connection.is_over:
+            self._loop.call_exception_handler(
+                {
+                    "message": "a WebSocket was not opened, and has no 'error' listener",
+                    "exception": error,
+                    "websocket": connection,
+                }
+            )
 
     def get_extra_info(self, connection: WebSocket, name: str, default: Any = None) -> Any:
         """There is nothing to tell."""
@@ -99,10 +115,12 @@ class Opening:
 
     def start(self) -> None:
         """Open the connection in the background."""
-        self._task = self._loop.create_task(self.run_in_background())
+        # The task is not kept before it runs: cancelled then, it would do nothing at all.
+        self._loop.create_task(self.run_in_background())
 
     async def run_in_background(self, delay: float = 0.0) -> None:
-        """Open the connection; listeners are told if it fails."""
+        """Open the connection; listeners are told if it fails, or else the loop."""
+        self._in_background = True
         try:
             await self.run(delay)
         except Exception as error:
@@ -123,25 +141,24 @@ class Opening:
         websocket = self.websocket
         task = self._task = asyncio.current_task()
         assert task is not None
+        cancelling = task.cancelling()
         config = self._config
         error: Exception
         try:
-            if self._aborted:
-                raise asyncio.CancelledError
+            await self._check_wanted()
             if delay:
-                self.is_waiting = True
                 await asyncio.sleep(delay)
-                self.is_waiting = False
+            self.is_waiting = False
             async with asyncio.timeout(config.options.open_timeout):
                 while (to := await self._attempt()) is not None:
                     self._follow(to)
             return websocket
         except asyncio.CancelledError:
-            if not self._aborted:
-                websocket.abort()  # it may be open by now
+            # The user who closed it does not mean to cancel whoever waits for it.
+            if not self._aborted or task.uncancel() > cancelling:
+                self._task = None
+                websocket.terminate()  # it may be open by now
                 raise
-            # The user closed it, and does not mean to cancel whoever waits for it.
-            task.uncancel()
             error = websocket.error or closed_before()  # type: ignore[assignment]
         except NetworkError as failure:
             error = failure
@@ -159,16 +176,27 @@ class Opening:
             self._task = None
             # Each knows the other.
             del self._handshake, self.websocket
-        websocket.abort(error)
+        if not self._aborted:
+            self._unheard = error if self._in_background else None
+            websocket.abort(error)
         try:
             raise error
         finally:
-            del error
+            # The WebSocket keeps the error, which keeps the frames that it came through.
+            clear_frames(error.__traceback__)
+            del error, websocket
+
+    async def _check_wanted(self) -> None:
+        """End here if a listener closed the connection."""
+        if self._aborted:
+            await asyncio.sleep(0)  # the cancellation, if there is one, is to arrive here
+            raise asyncio.CancelledError
 
     async def _attempt(self) -> str | None:
         """Make one request; returns where it is redirected to, None if this was the last."""
         opening = self._handshake
         try:
+            await self._check_wanted()
             await self._config.open_transport(self._target.uri, opening)
             return await opening.done
         finally:
@@ -271,8 +299,8 @@ class ClientHandshake:
             self._send()
 
     def _send(self) -> None:
-        if self.done.done():
-            return  # the hook closed the connection
+        if self.done.done() or self._opening.websocket.state is not State.CONNECTING:
+            return  # the hook closed the connection, or took too long
         try:
             head = self.request.serialize()
         except ValueError as error:
@@ -368,10 +396,10 @@ class ClientHandshake:
         to = location(response) if self._config.follow_redirects else None
         if to is not None:
             self.done.set_result(to)
-        elif self._opening.websocket.emit("unexpected-response", self.request, response):
-            self.done.set_result(None)  # the listener decides what is next
-        else:
+        elif not self._opening.websocket.emit("unexpected-response", self.request, response):
             raise InvalidStatus(response)
+        elif not self.done.done():  # the listener may have closed it
+            self.done.set_result(None)  # it decides what is next
 
     def _refuse_extensions(self, error: InvalidHandshake) -> None:
         """Tell the server, which believes that the connection is open, why it is not."""

@@ -489,11 +489,16 @@ class WebSocket(EventSource, TimedConnection):
         waiting = self._reconnection is not None and self._reconnection.is_waiting
         self.abort(None if waiting else closed_before())
 
-    async def wait_closed(self) -> None:
-        """Wait until the connection is closed."""
-        if self.state is State.CLOSED and (
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is closed, and there will be no other."""
+        return self.state is State.CLOSED and (
             self._reconnection is None or self._reconnection.is_over
-        ):
+        )
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed, and will not be open again."""
+        if self.is_over:
             return
         if self._closed_waiters is None:
             self._closed_waiters = []

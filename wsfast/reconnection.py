@@ -22,6 +22,7 @@ from .exceptions import (
     ProxyError,
     WriteBufferFull,
 )
+from .frames import State
 from .outbox import Whole
 
 if TYPE_CHECKING:
@@ -61,13 +62,13 @@ def process_exception(error: Exception) -> Exception | None:
 
     What may pass is tried again: a server that cannot be reached, does not answer in time, hangs up
     in the opening handshake or answers it with 500, 502, 503 or 504; a proxy that does not reach
-    the server; a connection that is lost, or closed with another code than 1000 and those that say
-    that one side does what the other does not accept. Certificates that are not valid, other
-    statuses and other answers are not.
+    the server; a connection that is lost, or closed by either side with another code than 1000 and
+    those that say that one side does what the other does not accept. Certificates that are not
+    valid, other statuses and other answers are not.
     """
     if isinstance(error, ConnectionClosed):
-        code = 1006 if error.rcvd is None else error.rcvd.code
-        return error if code in FINAL_CODES else None
+        close = error.rcvd or error.sent
+        return error if close is not None and close.code in FINAL_CODES else None
     if isinstance(error, (InvalidStatus, InvalidProxyStatus)):
         return None if error.response.status_code in PASSING_STATUSES else error
     if isinstance(error, NetworkError) and isinstance(error.__cause__, ssl.CertificateError):
@@ -106,7 +107,7 @@ class Schedule:
         self._min_uptime = min_uptime
         self._max_attempts = max_attempts
         self._max_elapsed = max_elapsed
-        self._delays = delays()
+        self._delays = iter(delays())
         self._attempts = 0
         self._down_since: float | None = None
         self._open_since: float | None = None
@@ -133,7 +134,7 @@ class Schedule:
         """
         now = monotonic()
         if self._open_since is not None and now - self._open_since >= self._min_uptime:
-            self._delays = self._make_delays()
+            self._delays = iter(self._make_delays())
             self._attempts = 0
             self._down_since = None
         self._open_since = None
@@ -188,10 +189,10 @@ class Reconnection:
     def opened(self, websocket: WebSocket) -> None:
         """The connection is open: send what was kept."""
         self._schedule.opened()
-        kept, self._kept = self._kept, deque()
-        self._kept_size = 0
-        for message in kept:
-            # What is kept is encoded, if there is a codec.
+        while self._kept and websocket.state is State.OPEN:
+            message = self._kept.popleft()
+            self._kept_size -= message.size
+            # It is encoded, if there is a codec.
             Connection.send(
                 websocket, message.data, binary=message.binary, compress=message.compress
             )
@@ -202,8 +203,10 @@ class Reconnection:
         error: Any = websocket.closed_error() if self._schedule.is_open else websocket.error
         try:
             delay = None if self._stopped else self._schedule.next_delay(error)
-        except Exception:
+        except Exception as verdict:
             delay = None
+            if verdict is not error:
+                websocket.error = verdict
         if delay is None:
             self._end(websocket)
             return False
@@ -212,13 +215,17 @@ class Reconnection:
         return True
 
     async def _run(self, websocket: WebSocket, delay: float, error: Exception) -> None:
-        if websocket.outbox is not None:
-            await websocket.outbox.wait_stopped()
+        try:
+            if websocket.outbox is not None:
+                await websocket.outbox.wait_stopped()
+        except asyncio.CancelledError:
+            self._stopped = True
         if self._stopped:
             self._end(websocket)
             websocket.tell_closed()
             return
         self._opening = opening = Opening(self._config, websocket)
+        opening.is_waiting = True
         websocket.emit("reconnecting", delay, error)
         await opening.run_in_background(delay)
 
