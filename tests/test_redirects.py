@@ -9,8 +9,9 @@ import socket
 import ssl
 
 import pytest
-from hosts import Record, host, redirection
+from hosts import Record, connect, host, redirection
 from peers import PATIENCE, Accepted, raw_server, uri_of
+from test_events import Unhandled
 
 import wsfast
 from wsfast.protocol.headers import Headers
@@ -21,11 +22,6 @@ from wsfast.uri import parse_uri
 BASIC = "Basic " + base64.b64encode(b"user:secret").decode()
 OTHER_BASIC = "Basic " + base64.b64encode(b"other:word").decode()
 CREDENTIALS = {"Authorization": "Bearer of-the-user", "Cookie": "a=b"}
-
-
-async def connect(uri, **options):
-    async with asyncio.timeout(PATIENCE):
-        return await wsfast.connect(uri, **options)
 
 
 async def visit(uri, **options):
@@ -604,8 +600,6 @@ async def test_after_a_listener_closed_nothing_is_connected():
 
 async def test_what_a_redirect_listener_raises_is_told():
     """RD5, EV9: errors are not swallowed, and the redirect is followed."""
-    from test_events import Unhandled
-
     async with host({"/": "/next"}) as server:
         with Unhandled() as contexts:
             ws = wsfast.WebSocket(server("/"), follow_redirects=True)

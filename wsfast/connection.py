@@ -569,9 +569,13 @@ class WebSocket(EventSource, TimedConnection):
         for waiter in self._closed_waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+        error: BaseException | None = None
+        if self._reconnection is not None:
+            error = self._reconnection.error
+        error = error or self.error
         if self._listeners:
-            if self.error is not None:
-                self.emit("error", self.error)
+            if error is not None:
+                self.emit("error", error)
             self.emit("close", self.close_code, self.close_reason)
 
     # Events

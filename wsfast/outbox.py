@@ -64,6 +64,11 @@ class Job(Operation[None]):
         self.error: BaseException | None = None
         self.waiter: asyncio.Future[None] | None = None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for it, and so gets to know its error."""
+        return self._awaited
+
     async def run(self) -> None:
         """Do it."""
         raise NotImplementedError

@@ -20,6 +20,7 @@ from .exceptions import (
     InvalidStatus,
     NetworkError,
     ProxyError,
+    SendFailed,
     WriteBufferFull,
 )
 from .frames import State
@@ -176,6 +177,8 @@ class Reconnection:
         self._stopped = False
         self.is_over = False
         """Whether there will be no further attempt."""
+        self.error: Exception | None = None
+        """What to tell at the end, if it is not the error of the last connection."""
 
     @property
     def is_waiting(self) -> bool:
@@ -206,7 +209,7 @@ class Reconnection:
         except Exception as verdict:
             delay = None
             if verdict is not error:
-                websocket.error = verdict
+                self.error = verdict
         if delay is None:
             self._end(websocket)
             return False
@@ -231,6 +234,9 @@ class Reconnection:
 
     def _end(self, websocket: WebSocket) -> None:
         self.is_over = True
+        if websocket.error is None and not all(message.is_awaited for message in self._kept):
+            self.error = self.error or SendFailed("messages kept for the next connection are lost")
+        websocket._send_failure_told = True  # by that error, before the end is told
         while self._kept:
             self._kept.popleft().finish(websocket.closed_error())
         self._kept_size = 0
