@@ -486,6 +486,26 @@ async def test_a_websocket_that_was_not_opened_is_freed(failure):
             await until_freed(await fail(uri, **options))
 
 
+@pytest.mark.parametrize("limit", ["max_attempts", "404", "process_exception"])
+async def test_a_websocket_that_connected_again_is_freed(limit):
+    """Whatever ended it."""
+    statuses = iter([503, 503, 404 if limit == "404" else 503])
+
+    async def play(peer):
+        await peer.head()
+        peer.write(f"HTTP/1.1 {next(statuses)} X\r\nContent-Length: 0\r\n\r\n".encode())
+
+    options = {"reconnect": True, "reconnect_delays": lambda: [0, 0, 0]}
+    if limit == "max_attempts":
+        options["max_attempts"] = 2
+    elif limit == "process_exception":
+        verdicts = iter([None, None, ValueError()])
+        options["process_exception"] = lambda error: next(verdicts)
+    async with raw_server(play) as uri:
+        with without_collector():
+            await until_freed(await fail(uri, **options))
+
+
 @pytest.mark.parametrize("passes", [0, 1, 2, 5])
 async def test_a_websocket_that_was_closed_early_is_freed(passes):
     async with raw_server(never_answer) as uri:

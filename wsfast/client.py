@@ -316,10 +316,14 @@ class connect:
                 if was_closed:
                     error = websocket.closed_error()
                 del websocket
-            try:
-                delay = schedule.next_delay(error)
-            except ConnectionClosedOK:
-                return
+            delay = schedule.next_delay(error)
+            if isinstance(delay, Exception):
+                if isinstance(delay, ConnectionClosedOK) and not schedule.is_exhausted:
+                    return
+                try:
+                    raise delay
+                finally:
+                    del delay, error  # they keep this frame
             self.reconnecting(error, delay)
             error = None
             await asyncio.sleep(delay)

@@ -112,6 +112,8 @@ class Schedule:
         self._attempts = 0
         self._down_since: float | None = None
         self._open_since: float | None = None
+        self.is_exhausted = False
+        """Whether one of the limits was reached."""
 
     @property
     def is_open(self) -> bool:
@@ -122,16 +124,16 @@ class Schedule:
         """A connection is open."""
         self._open_since = monotonic()
 
-    def next_delay(self, error: Exception | None) -> float:
-        """How long to wait, in seconds, before the next attempt.
+    def next_delay(self, error: Exception | None) -> float | Exception:
+        """How long to wait, in seconds, before the next attempt; or why there is none.
 
         Args:
             error: what ended the connection, or made the last attempt fail; None if the user asks
                 for another connection.
 
-        Raises:
-            Exception: there is no next attempt, because ``process_exception`` returns or raises an
-                exception, or because the limits are reached: then it is ``error``.
+        Returns:
+            The delay; or the exception that ``process_exception`` returns or raises; or ``error``,
+            if one of the limits is reached.
         """
         now = monotonic()
         if self._open_since is not None and now - self._open_since >= self._min_uptime:
@@ -143,19 +145,22 @@ class Schedule:
             self._down_since = now
         if error is None:
             return next(self._delays, 0.0)
-        verdict = self._process_exception(error)
+        try:
+            verdict = self._process_exception(error)
+        except Exception as raised:
+            verdict = raised
         if verdict is not None:
-            raise verdict
+            return verdict
         self._attempts += 1
-        if self._max_attempts is not None and self._attempts > self._max_attempts:
-            raise error
         delay = next(self._delays, None)
-        if delay is None:
-            raise error
-        elapsed = now + delay - self._down_since
-        if self._max_elapsed is not None and elapsed > self._max_elapsed:
-            raise error
-        return delay
+        self.is_exhausted = (
+            delay is None
+            or (self._max_attempts is not None and self._attempts > self._max_attempts)
+            or (
+                self._max_elapsed is not None and now + delay - self._down_since > self._max_elapsed
+            )
+        )
+        return error if delay is None or self.is_exhausted else delay
 
 
 class Reconnection:
@@ -204,13 +209,10 @@ class Reconnection:
     def begin(self, websocket: WebSocket) -> bool:
         """The connection is lost, or cannot be made; returns whether to connect again."""
         error: Any = websocket.closed_error() if self._schedule.is_open else websocket.error
-        try:
-            delay = None if self._stopped else self._schedule.next_delay(error)
-        except Exception as verdict:
-            delay = None
-            if verdict is not error:
-                self.error = verdict
-        if delay is None:
+        delay = error if self._stopped else self._schedule.next_delay(error)
+        if delay is None or isinstance(delay, Exception):
+            if delay is not error:
+                self.error = delay
             self._end(websocket)
             return False
         self._config.reconnecting(error, delay)
