@@ -6,7 +6,7 @@ from .auth import Bearer, basic_auth, bearer_auth
 from .broadcast import broadcast
 from .client import connect
 from .codec import Codec, HeaderJSON, HeaderMessage
-from .connection import Statistics, WebSocket
+from .connection import WebSocket
 from .cors import CORS
 from .exceptions import (
     ConcurrencyError,
@@ -59,6 +59,7 @@ from .protocol.headers import Headers
 from .protocol.http import Request, Response
 from .reconnection import backoff, process_exception
 from .server import ClientInfo, WebSocketServer, serve
+from .statistics import Statistics
 from .typing import Data, DataLike, Origin, Subprotocol
 from .wrapping import wrap
 

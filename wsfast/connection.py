@@ -7,7 +7,7 @@ import codecs
 import threading
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
@@ -19,6 +19,7 @@ from .frames import Close, Opcode, State, check_close
 from .keepalive import TimedConnection, as_bytes
 from .outbox import Outbox, as_part, read_parts
 from .protocol.http import parse_request
+from .statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,37 +30,11 @@ if TYPE_CHECKING:
     from .reconnection import Reconnection
     from .typing import Data, DataLike
 
-__all__ = ["Statistics", "WebSocket"]
+__all__ = ["WebSocket"]
 
 # What cannot be done yet, on a client and on a server.
 NOT_OPEN = "WebSocket is not open: the opening handshake is not done"
 REFUSE = f"{NOT_OPEN}; return a Response to refuse the client"
-
-
-class Statistics(NamedTuple):
-    """What went over a connection so far.
-
-    Wire bytes are those of whole frames. The biggest message is told in bytes, as it is without
-    compression. Where a WebSocket connects again the numbers go on.
-    """
-
-    messages_received: int
-    messages_sent: int
-    bytes_received: int
-    bytes_sent: int
-    frames_received: int
-    frames_sent: int
-    fragments_received: int
-    fragments_sent: int
-    wire_bytes_received: int
-    wire_bytes_sent: int
-    messages_dropped: int
-    biggest_received: int
-    biggest_sent: int
-    pings_received: int
-    pings_sent: int
-    pongs_received: int
-    pongs_sent: int
 
 
 class WebSocket(EventSource, TimedConnection):
