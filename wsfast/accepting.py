@@ -9,8 +9,9 @@ from inspect import isawaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import logs
 from .connection import WebSocket
-from .exceptions import InvalidHandshake, InvalidOrigin, InvalidPath
+from .exceptions import InvalidHandshake, InvalidOrigin, InvalidPath, NetworkError
 from .extensions.negotiation import accept_extensions
 from .extensions.stack import attach
 from .protocol import handshake
@@ -96,7 +97,9 @@ class ServerHandshake:
 
     def tls_failed(self, error: Exception) -> None:
         """There will be no request; the driver has sent the alert that says why."""
-        self._server.logger.info("TLS handshake failed: %s", error)
+        error = NetworkError.wrap(error)
+        self._server.tally.failed(error)
+        logs.tls_failed(self._server.logger, self._driver, error)
         self._hang_up()
 
     def received(self, data: Any) -> None:
@@ -153,8 +156,14 @@ class ServerHandshake:
     def tick(self, now: float) -> None:
         """End a handshake that takes too long, or a refused client that does not go."""
         if now >= self._deadline:
-            self._server.logger.debug("opening handshake timed out")
+            if not self._answered:
+                logs.handshake_timed_out(self._server.logger, self._driver)
             self.abort()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client has its answer, or is gone."""
+        return self._answered
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -175,7 +184,10 @@ class ServerHandshake:
                 if value is not None and isawaitable(value):
                     return value
         except StopIteration as stop:
-            self._answer(stop.value)
+            response = stop.value
+            if isinstance(response, Response) and response.status_code != 101:
+                logs.handshake_refused(self._server.logger, self._driver, response.status_code)
+            self._answer(response)
         except InvalidHandshake as error:
             self._refuse(error)
         except Exception as error:
@@ -297,7 +309,7 @@ class ServerHandshake:
     def _refuse(self, error: InvalidHandshake) -> None:
         """Answer a bad request."""
         server = self._server
-        server.logger.info("connection rejected: %s", str(error).encode("unicode_escape").decode())
+        server.tally.failed(error)
         response = handshake.rejection(error)
         # What is valid, but not for here, is no error of the client.
         if "client-error" in server.heard and not isinstance(error, (InvalidPath, InvalidOrigin)):
@@ -305,12 +317,17 @@ class ServerHandshake:
             if response.status_code == 101:
                 self._fail_response(ValueError("a bad request cannot be answered with 101"))
                 return
+        logs.handshake_refused(server.logger, self._driver, response.status_code, error)
         self._answer(response)
 
     def _fail(self, error: Exception) -> None:
         """Answer a request that a hook failed at."""
-        self._server.logger.error("opening handshake failed", exc_info=error)
+        self._note_failure(error)
         self._answer(handshake.rejection(error))
+
+    def _note_failure(self, error: Exception) -> None:
+        self._server.tally.failed(error)
+        logs.handshake_failed(self._server.logger, self._driver, error)
 
     def _answer(self, response: Response | bytes) -> None:
         if self._answered:
@@ -332,7 +349,7 @@ class ServerHandshake:
             except Exception as error:
                 self._fail_response(error)
                 return
-            self._end(answer)
+            self._end(answer, response.status_code)
             return
         else:
             try:
@@ -373,11 +390,13 @@ class ServerHandshake:
 
     def _fail_response(self, error: Exception) -> None:
         """A hook's response cannot be sent, for instance because of a line break in a header."""
-        self._server.logger.error("opening handshake failed", exc_info=error)
-        self._end(handshake.closing_response(handshake.rejection(error)).serialize())
+        self._note_failure(error)
+        response = handshake.closing_response(handshake.rejection(error))
+        self._end(response.serialize(), response.status_code)
 
-    def _end(self, answer: bytes) -> None:
+    def _end(self, answer: bytes, status_code: int) -> None:
         """Answer, and close."""
+        self._server.tally.refused(status_code)
         self._driver.write(self, (answer,))
         self._hang_up()
 
