@@ -67,6 +67,7 @@ NAMES = [
     *("backoff", "connect", "process_exception", "serve", "upgrade_response", "wrap"),
     *("Codec", "HeaderJSON", "HeaderMessage"),
     *("Bearer", "CORS", "Forwarded", "TrustedProxies", "bearer_auth"),
+    *("ClientStatistics", "Monitor", "Rates", "RoundTrips", "ServerStatistics"),
 ]
 
 CLOSE = wsfast.Close(1000, "bye")

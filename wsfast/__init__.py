@@ -53,13 +53,14 @@ from .exceptions import (
 )
 from .forwarded import Forwarded, TrustedProxies
 from .frames import Close, CloseCode, Opcode, State
+from .monitoring import Monitor, Rates
 from .options import Options
 from .protocol.handshake import accept_key, upgrade_response
 from .protocol.headers import Headers
 from .protocol.http import Request, Response
 from .reconnection import backoff, process_exception
 from .server import ClientInfo, WebSocketServer, serve
-from .statistics import Statistics
+from .statistics import ClientStatistics, RoundTrips, ServerStatistics, Statistics
 from .typing import Data, DataLike, Origin, Subprotocol
 from .wrapping import wrap
 
@@ -68,6 +69,7 @@ __all__ = [
     "Bearer",
     "CORS",
     "ClientInfo",
+    "ClientStatistics",
     "Close",
     "CloseCode",
     "Codec",
@@ -103,6 +105,7 @@ __all__ = [
     "InvalidUpgrade",
     "InvalidVersion",
     "KeepaliveTimeout",
+    "Monitor",
     "NegotiationError",
     "NetworkError",
     "Opcode",
@@ -111,12 +114,15 @@ __all__ = [
     "PayloadTooBig",
     "ProtocolError",
     "ProxyError",
+    "Rates",
     "RedirectError",
     "Request",
     "RequestLineTooLong",
     "Response",
+    "RoundTrips",
     "SecurityError",
     "SendFailed",
+    "ServerStatistics",
     "State",
     "Statistics",
     "StatusLineTooLong",

@@ -19,7 +19,7 @@ from .frames import Close, Opcode, State, check_close
 from .keepalive import TimedConnection, as_bytes
 from .outbox import Outbox, as_part, read_parts
 from .protocol.http import parse_request
-from .statistics import Statistics
+from .statistics import Statistics, counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +231,7 @@ class WebSocket(EventSource, TimedConnection):
     @property
     def stats(self) -> Statistics:
         """The counters of this connection."""
-        return Statistics(*(getattr(self, name) for name in Statistics._fields))
+        return Statistics(*counters(self))
 
     @property
     def buffered_amount(self) -> int:
@@ -501,7 +501,8 @@ class WebSocket(EventSource, TimedConnection):
         if opcode == Opcode.PING:
             self.emit("ping", data)
         elif opcode == Opcode.PONG:
-            self.receive_pong(data)  # type: ignore[arg-type]
+            if self.receive_pong(data) and self.server is not None:  # type: ignore[arg-type]
+                self.server.tally.pong_came(self.latency)
             if self._listeners:
                 self.emit("pong", data)
 

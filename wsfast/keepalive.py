@@ -41,9 +41,10 @@ class TimedConnection(Connection):
     """
 
     __slots__ = (
-        "_bytes_checked",
+        "_bytes_noted",
         "_close_deadline",
-        "_last_activity",
+        "_idle_since",
+        "_last_received",
         "_next_ping",
         "_pings",
         "_pong_deadline",
@@ -73,8 +74,8 @@ class TimedConnection(Connection):
         self._close_deadline: float | None = None
         self._next_ping = 0.0
         self._pong_deadline: float | None = None
-        self._last_activity = 0.0
-        self._bytes_checked = 0
+        self._last_received = self._idle_since = 0.0
+        self._bytes_noted = 0
         self._written_checked: tuple[int, float] | None = None
         self.latency = 0.0
 
@@ -112,12 +113,16 @@ class TimedConnection(Connection):
         self._pings[payload] = (monotonic(), future)
         return Completion(lambda: Pending(future))
 
-    def receive_pong(self, data: bytes) -> None:
-        """Take a pong for all pings up to the one with its data (RFC 6455 section 5.5.3)."""
+    def receive_pong(self, data: bytes) -> bool:
+        """Take a pong for all pings up to the one with its data (RFC 6455 section 5.5.3).
+
+        Returns whether there is one.
+        """
+        now = monotonic()
+        self._note_received(now)
         pings = self._pings
         if not pings or data not in pings:
-            return
-        now = monotonic()
+            return False
         for payload in list(pings):
             sent, future = pings.pop(payload)
             if future is None:
@@ -126,7 +131,8 @@ class TimedConnection(Connection):
                 future.set_result(now - sent)
             if payload == data:
                 self.latency = now - sent
-                return
+                break
+        return True
 
     def give_up_pings(self) -> None:
         """No pong will come."""
@@ -136,16 +142,40 @@ class TimedConnection(Connection):
                 future.exception()  # nobody has to look at it
         self._pings = None
 
+    @property
+    def missed_pings(self) -> int:
+        """How many keepalive pings in a row had no answer when the next one was sent."""
+        if not self._pings:
+            return 0
+        return max(sum(future is None for _, future in self._pings.values()) - 1, 0)
+
+    # Signs of life
+
+    @property
+    def last_received(self) -> float:
+        """When the peer was last heard of, as `time.monotonic` has it: at first, the opening.
+
+        Nothing is done for it when bytes come. They are noticed when somebody asks here, at pongs,
+        and when timeouts are looked after: with the defaults every ten seconds. So it is never
+        too early, and too late by less than that. Of a closed connection it is what was noticed.
+        """
+        if self.state is not State.CLOSED:
+            self._note_received(monotonic())
+        return self._last_received
+
+    def _note_received(self, now: float) -> None:
+        """Look whether anything came since the last time."""
+        if self.wire_bytes_received != self._bytes_noted:
+            self._bytes_noted = self.wire_bytes_received
+            self._last_received = now
+
     # Deadlines
 
     def start_clock(self) -> None:
         """The connection is open. The first tick finds the next deadline."""
-        now = monotonic()
-        options = self.options
-        if options.idle_timeout is not None:
-            self._last_activity = now
-        if options.ping_interval is not None:
-            self._next_ping = now + options.ping_interval
+        self._last_received = now = monotonic()
+        if self.options.ping_interval is not None:
+            self._next_ping = now + self.options.ping_interval
 
     def on_closing(self) -> None:
         self.deadline = 0.0
@@ -165,6 +195,7 @@ class TimedConnection(Connection):
                 self.abort(None if both else closing_timeout())
             return self._close_deadline
         options = self.options
+        self._note_received(now)
         try:
             due = min(
                 self._rest(now),
@@ -248,10 +279,9 @@ class TimedConnection(Connection):
         """Fail a connection on which nothing came for too long."""
         timeout = self.options.idle_timeout
         assert timeout is not None
-        if self.wire_bytes_received != self._bytes_checked or not self.is_reading:
-            self._bytes_checked = self.wire_bytes_received
-            self._last_activity = now
-        elif now - self._last_activity >= timeout:
+        if not self.is_reading:
+            self._idle_since = now
+        elif now - max(self._last_received, self._idle_since) >= timeout:
             self.fail(
                 KeepaliveTimeout(f"nothing came for {timeout} seconds", "WS_ERR_IDLE_TIMEOUT", 1001)
             )

@@ -60,7 +60,7 @@ def handshake_refused(
     logger: LoggerLike, driver: Any, status_code: int, error: BaseException | None = None
 ) -> None:
     """A client got an answer that is not 101: for a bad request, or because a hook said so."""
-    level = logging.DEBUG if error is None else logging.INFO
+    level, log = (logging.DEBUG, logger.debug) if error is None else (logging.INFO, logger.info)
     if logger.isEnabledFor(level):
         extra = {
             "event": "handshake_refused",
@@ -69,7 +69,7 @@ def handshake_refused(
             "error_code": None if error is None else error_code(error),
         }
         reason = f"status {status_code}" if error is None else visible(str(error))
-        logger.log(level, "connection rejected: %s", reason, extra=extra)
+        log("connection rejected: %s", reason, extra=extra)
 
 
 def handshake_failed(logger: LoggerLike, driver: Any, error: BaseException) -> None:
