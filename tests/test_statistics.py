@@ -96,6 +96,8 @@ async def test_the_counters_stay_when_the_connection_is_closed():
         peer.send(TEXT, "x")
         await ws.recv()
         peer.close()
+        await peer.closed()
+        await peer.wait_closed()
         await ws.wait_closed()
         assert ws.stats.messages_received == 1
 
