@@ -18,7 +18,7 @@ from collections.abc import (
 )
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import engine
+from . import engine, logs
 from .adopting import adopt
 from .connecting import Opening
 from .connection import WebSocket
@@ -342,7 +342,7 @@ class connect:
 
     def reconnecting(self, error: Exception | None, delay: float) -> None:
         """There will be another attempt."""
-        self.logger.info("connecting again in %.1f seconds: %s", delay, error or "asked for")
+        logs.reconnecting(self.logger, str(self.uri), error, delay)
 
     def build_request(self, target: Target, key: str, extensions: str | None) -> Request:
         """The request for a target."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
+from . import logs
 from ._backend import encode_frame, masking_key
 from .connection import WebSocket, closed_before
 from .exceptions import (
@@ -39,8 +40,10 @@ def releaser(clients: Clients, logger: LoggerLike) -> Callable[[WebSocket], None
 
     def release(websocket: WebSocket) -> None:
         clients.discard(websocket)
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("connection closed: %s", websocket.closed_error())
+        if isinstance(websocket.driver, Opening):
+            logs.opening_failed(logger, websocket)
+        else:
+            logs.connection_closed(logger, websocket)
 
     return release
 
@@ -123,8 +126,8 @@ class Opening:
         self._in_background = True
         try:
             await self.run(delay)
-        except Exception as error:
-            self._config.logger.debug("opening handshake failed: %s", error)
+        except Exception:
+            pass  # it is told and logged
 
     async def run(self, delay: float = 0.0) -> WebSocket:
         """Open the connection.
@@ -385,7 +388,8 @@ class ClientHandshake:
         attach(websocket, self._extensions)
         websocket.opened()
         self._clients.add(websocket)
-        config.logger.debug("connected to %s", websocket.url)
+        if config.logger.isEnabledFor(logging.DEBUG):
+            logs.connection_opened(config.logger, websocket)
         self.done.set_result(None)
         websocket.tell_open()
         if rest:

@@ -25,6 +25,8 @@ __all__ = [
     "handshake_failed",
     "handshake_refused",
     "handshake_timed_out",
+    "opening_failed",
+    "reconnecting",
     "tls_failed",
 ]
 
@@ -35,6 +37,29 @@ BAD_PEER = (ProtocolError, ExtensionError, WriteBufferFull)
 def connection_opened(logger: LoggerLike, websocket: WebSocket) -> None:
     """The opening handshake is done. To be called if the level is on."""
     logger.debug("connection opened", extra=of(websocket, "connection_opened"))
+
+
+def opening_failed(logger: LoggerLike, websocket: WebSocket) -> None:
+    """A client's connection could not be opened."""
+    if logger.isEnabledFor(logging.DEBUG):
+        error = websocket.error
+        extra = {
+            "event": "opening_failed",
+            "websocket": websocket,
+            "connection_id": str(websocket.id),
+            "url": websocket.url,
+            "error_code": None if error is None else error_code(error),
+        }
+        logger.debug("opening handshake failed: %s", error, extra=extra)
+
+
+def reconnecting(logger: LoggerLike, url: str, error: Exception | None, delay: float) -> None:
+    """A client is about to connect again: because of an error, or because the user wants to."""
+    if logger.isEnabledFor(logging.INFO):
+        code = None if error is None else error_code(error)
+        extra = {"event": "reconnecting", "url": url, "error_code": code, "delay": delay}
+        reason = error or "asked for"
+        logger.info("connecting again in %.1f seconds: %s", delay, reason, extra=extra)
 
 
 def connection_closed(logger: LoggerLike, websocket: WebSocket) -> None:
@@ -62,12 +87,10 @@ def handshake_refused(
     """A client got an answer that is not 101: for a bad request, or because a hook said so."""
     level, log = (logging.DEBUG, logger.debug) if error is None else (logging.INFO, logger.info)
     if logger.isEnabledFor(level):
-        extra = {
-            "event": "handshake_refused",
-            "remote_address": address(driver),
-            "status_code": int(status_code),
-            "error_code": None if error is None else error_code(error),
-        }
+        code = None if error is None else error_code(error)
+        extra = of_handshake(
+            driver, "handshake_refused", status_code=int(status_code), error_code=code
+        )
         reason = f"status {status_code}" if error is None else visible(str(error))
         log("connection rejected: %s", reason, extra=extra)
 
@@ -75,35 +98,28 @@ def handshake_refused(
 def handshake_failed(logger: LoggerLike, driver: Any, error: BaseException) -> None:
     """A hook of the opening handshake raised an exception, or its response cannot be sent."""
     if logger.isEnabledFor(logging.ERROR):
-        extra = {
-            "event": "handshake_failed",
-            "remote_address": address(driver),
-            "status_code": 500,
-            "error_code": error_code(error),
-        }
+        code = error_code(error)
+        extra = of_handshake(driver, "handshake_failed", status_code=500, error_code=code)
         logger.error("opening handshake failed", exc_info=error, extra=extra)
 
 
 def handshake_timed_out(logger: LoggerLike, driver: Any) -> None:
     """A client took longer than ``open_timeout``."""
     if logger.isEnabledFor(logging.DEBUG):
-        extra = {"event": "handshake_timed_out", "remote_address": address(driver)}
+        extra = of_handshake(driver, "handshake_timed_out")
         logger.debug("opening handshake timed out", extra=extra)
 
 
 def tls_failed(logger: LoggerLike, driver: Any, error: Exception) -> None:
     """A client failed at TLS."""
     if logger.isEnabledFor(logging.INFO):
-        extra = {
-            "event": "tls_failed",
-            "remote_address": address(driver),
-            "error_code": error_code(error),
-        }
+        extra = of_handshake(driver, "tls_failed", error_code=error_code(error))
         logger.info("TLS handshake failed: %s", error, extra=extra)
 
 
-def address(driver: Any) -> Any:
-    return driver.get_extra_info(None, "peername")
+def of_handshake(driver: Any, event: str, **more: Any) -> dict[str, Any]:
+    """The attributes of a record about a client that has no WebSocket."""
+    return {"event": event, "remote_address": driver.get_extra_info(None, "peername"), **more}
 
 
 def of(websocket: WebSocket, event: str, **more: Any) -> dict[str, Any]:
@@ -124,6 +140,6 @@ def ended(websocket: WebSocket, event: str) -> dict[str, Any]:
         event,
         close_code=websocket.close_code,
         close_reason=websocket.close_reason,
-        close_sent=websocket.close_sent,
+        close_sent=None if websocket.close_sent is None else websocket.close_sent.code,
         error_code=None if websocket.error is None else error_code(websocket.error),
     )
