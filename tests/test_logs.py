@@ -283,6 +283,7 @@ async def test_a_connection_that_cannot_be_opened_is_logged_at_debug(log):
         uri = uri_of(server, "/other")
         with pytest.raises(wsfast.InvalidStatus):
             await wsfast.connect(uri)
+        await until(lambda: any("url" in record[2] for record in log()))
         [(level, text, extra)] = [record for record in log() if "url" in record[2]]
         assert (level, text) == (
             "DEBUG",

@@ -127,7 +127,7 @@ class Opening:
         try:
             await self.run(delay)
         except Exception:
-            pass  # it is told and logged
+            pass  # listeners are told, and it is logged
 
     async def run(self, delay: float = 0.0) -> WebSocket:
         """Open the connection.

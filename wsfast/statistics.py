@@ -140,8 +140,7 @@ class ClientStatistics:
     Args:
         attempts: connections that were begun.
         connections: of those, that were opened.
-        reconnects: of those, that followed another one.
-        failures: attempts that failed.
+        failures: of those, that failed.
         errors: how many failures by the stable ``code`` of the exception.
         last_error: the exception of the last failure.
         delay: how many seconds the next attempt is put off; 0 while none is.
@@ -149,11 +148,15 @@ class ClientStatistics:
 
     attempts: int = 0
     connections: int = 0
-    reconnects: int = 0
     failures: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     last_error: BaseException | None = None
     delay: float = 0.0
+
+    @property
+    def reconnects(self) -> int:
+        """How many connections were opened after the first."""
+        return max(self.connections - 1, 0)
 
     def failed(self, error: BaseException) -> None:
         """Count an attempt that failed."""
