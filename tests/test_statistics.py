@@ -18,6 +18,7 @@ from peers import (
     exchange,
     pair,
     raw_client,
+    raw_server,
     request,
     until,
     uri_of,
@@ -320,13 +321,69 @@ async def test_round_trips_of_a_servers_pings_are_counted():
 
 def test_a_clients_counters_keep_the_last_error():
     stats = wsfast.ClientStatistics()
-    assert (stats.attempts, stats.connections, stats.reconnects, stats.delay) == (0, 0, 0, 0)
+    assert (stats.attempts, stats.connections, stats.reconnects, stats.delay) == (0, 0, 0, 0.0)
     assert stats.last_error is None
     for error in ConnectionRefusedError(111, "refused"), TimeoutError("late"), TimeoutError():
         stats.failed(error)
     assert stats.failures == 3
     assert stats.errors == {"ECONNREFUSED": 1, "TimeoutError": 2}
     assert stats.last_error is error
+
+
+async def test_a_client_counts_its_attempts_and_what_became_of_them():
+    """M18: attempts, connections, reconnects, failures and the last error."""
+    async with serve() as server:
+        uri = uri_of(server)
+    # Nobody is there.
+    connecting = wsfast.connect(uri, reconnect_delays=lambda: iter([0.01, 0.01]))
+    with pytest.raises(wsfast.NetworkError):
+        async for _ in connecting:
+            raise AssertionError
+    stats = connecting.stats
+    assert (stats.attempts, stats.connections, stats.failures) == (3, 0, 3)
+    assert stats.errors == {"ECONNREFUSED": 3}
+    assert isinstance(stats.last_error, wsfast.NetworkError)
+    assert stats.reconnects == 0
+
+
+async def test_a_client_counts_its_reconnects():
+    """M18: reconnects."""
+
+    async def play(peer):
+        await peer.accept()
+        peer.reset()
+
+    async with raw_server(play) as uri:
+        connecting = wsfast.connect(uri, reconnect_delays=lambda: iter([0.01] * 9))
+        count = 0
+        async for ws in connecting:
+            with pytest.raises(wsfast.ConnectionClosedError):
+                await ws.recv()
+            assert connecting.stats.delay == 0
+            count += 1
+            if count == 3:
+                break
+        assert (connecting.stats.attempts, connecting.stats.failures) == (3, 0)
+        assert (connecting.stats.connections, connecting.stats.reconnects) == (3, 2)
+        assert connecting.stats.last_error is None
+
+
+async def test_an_attempt_that_the_user_gives_up_is_no_failure():
+    connecting = wsfast.connect("ws://127.0.0.1:9", create_connection=never)
+    task = asyncio.create_task(waiting(connecting))
+    await until(lambda: connecting.stats.attempts)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (connecting.stats.failures, connecting.stats.last_error) == (0, None)
+
+
+async def never(host, port):
+    await asyncio.Event().wait()
+
+
+async def waiting(connecting):
+    await connecting
 
 
 def test_errors_have_few_codes_whatever_the_exceptions_are():

@@ -43,6 +43,7 @@ from .proxy import check_proxy, find_proxy
 from .reconnection import Reconnection, Schedule, backoff, process_exception
 from .redirects import Target, place
 from .sessions import Resumption
+from .statistics import ClientStatistics
 from .tls import client_context, given_names
 from .transport import TransportDriver
 from .tunnel import open_through
@@ -261,6 +262,7 @@ class connect:
         self.max_attempts = max_attempts
         self.max_elapsed = max_elapsed
         self._websocket: WebSocket | None = None
+        self.stats = ClientStatistics()
         self.extensions = select_extensions(extensions, compression, self.options.max_size)
         # So that a bad header is refused at the call.
         self.build_request(Target(self.uri, self.additional_headers, auth), "", None)
@@ -342,6 +344,7 @@ class connect:
 
     def reconnecting(self, error: Exception | None, delay: float) -> None:
         """There will be another attempt."""
+        self.stats.delay = delay
         logs.reconnecting(self.logger, str(self.uri), error, delay)
 
     def build_request(self, target: Target, key: str, extensions: str | None) -> Request:

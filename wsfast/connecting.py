@@ -152,6 +152,8 @@ class Opening:
             if delay:
                 await asyncio.sleep(delay)
             self.is_waiting = False
+            config.stats.delay = 0.0
+            config.stats.attempts += 1
             async with asyncio.timeout(config.options.open_timeout):
                 while (to := await self._attempt()) is not None:
                     self._follow(to)
@@ -180,6 +182,7 @@ class Opening:
             # Each knows the other.
             del self._handshake, self.websocket
         if not self._aborted:
+            config.stats.failed(error)
             self._unheard = error if self._in_background else None
             websocket.abort(error)
         try:
@@ -388,6 +391,7 @@ class ClientHandshake:
         attach(websocket, self._extensions)
         websocket.opened()
         self._clients.add(websocket)
+        config.stats.connections += 1
         if config.logger.isEnabledFor(logging.DEBUG):
             logs.connection_opened(config.logger, websocket)
         self.done.set_result(None)
