@@ -471,3 +471,29 @@ def test_two_pages_see_each_other_in_the_chat(new_page, demo, tmp_path):
     picture = pages["Ada"].screenshot()
     assert picture.startswith(b"\x89PNG")
     (tmp_path / "chat.png").write_bytes(picture)
+
+
+def test_the_stats_page_of_the_examples_shows_what_the_server_counts(new_page, run_peer):
+    """M18: server-stats of ws's examples."""
+    root = Path(wsfast.__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment["WSFAST_PURE"] = "1" if wsfast.BACKEND == "pure" else ""
+    with run_peer(
+        [sys.executable, root / "examples" / "server_stats.py", "0"], env=environment
+    ) as peer:
+        port = peer.wait_for(r"listening on port (\d+)")[1]
+        address = f"127.0.0.1:{port}"
+        page, other = (new_page(f"http://{address}/") for _ in range(2))
+
+        def shown(name):
+            return f"document.getElementById({name!r}).textContent"
+
+        for name in "resident", "blocks", "sent", "rate", "bytes":
+            page.wait_until(f"Number({shown(name)}) > 0")
+        page.wait_until(f"{shown('open')} === '2' && {shown('accepted')} === '2'")
+        # Both pages were answered with 200.
+        page.wait_until(f"{shown('refused')} === '2' && {shown('errors')} === '{{}}'")
+        sent = int(page.evaluate(shown("sent")))
+        page.wait_until(f"Number({shown('sent')}) > {sent}")
+        assert page.evaluate(shown("state")) == "connected"
+        assert page.exceptions() == other.exceptions() == []
