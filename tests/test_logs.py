@@ -95,7 +95,11 @@ async def test_the_life_of_a_connection_is_logged_at_debug(log):
         mine = [(level, text, extra) for level, text, extra in log() if extra["websocket"] is ws]
         closed = "sent 4000 (private use) enough; then received 4000 (private use) enough"
         assert mine == [
-            ("DEBUG", "connection opened", about(ws, "connection_opened", remote)),
+            (
+                "DEBUG",
+                f"connected to {uri_of(server)}",
+                about(ws, "connection_opened", remote),
+            ),
             (
                 "DEBUG",
                 f"connection closed: {closed}",

@@ -36,7 +36,11 @@ BAD_PEER = (ProtocolError, ExtensionError, WriteBufferFull)
 
 def connection_opened(logger: LoggerLike, websocket: WebSocket) -> None:
     """The opening handshake is done. To be called if the level is on."""
-    logger.debug("connection opened", extra=of(websocket, "connection_opened"))
+    extra = of(websocket, "connection_opened")
+    if websocket.client:
+        logger.debug("connected to %s", websocket.url, extra=extra)
+    else:
+        logger.debug("connection opened", extra=extra)
 
 
 def opening_failed(logger: LoggerLike, websocket: WebSocket) -> None:
