@@ -174,6 +174,7 @@ class TimedConnection(Connection):
     def start_clock(self) -> None:
         """The connection is open. The first tick finds the next deadline."""
         self._last_received = now = monotonic()
+        self._bytes_noted = self.wire_bytes_received  # not 0 in a further life
         if self.options.ping_interval is not None:
             self._next_ping = now + self.options.ping_interval
 

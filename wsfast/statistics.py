@@ -58,15 +58,15 @@ class Statistics(NamedTuple):
         }
 
 
-# Of a connection, in the order of the fields. The last ones are not sums.
+# Of a connection, in the order of the fields; and what they are together for several.
 counters = attrgetter(*Statistics._fields)
-SUMS = sum(not name.startswith("biggest_") for name in Statistics._fields)
+TOGETHER = [max if name.startswith("biggest_") else sum for name in Statistics._fields]
 
 
 def total(rows: Iterable[tuple[int, ...]]) -> Statistics:
     """What went over several connections; there must be one."""
-    columns = list(zip(*rows, strict=True))
-    return Statistics(*map(sum, columns[:SUMS]), *map(max, columns[SUMS:]))
+    columns = zip(*rows, strict=True)
+    return Statistics(*[f(column) for f, column in zip(TOGETHER, columns, strict=True)])
 
 
 def ratio(part: int, whole: int) -> float | None:
