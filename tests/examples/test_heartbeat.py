@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import websockets
+from example_programs import output, program
 from peers import CLOSE, PING, PONG, client_of, close_payload, raw_server
-from programs import output, program
 from websockets.asyncio.server import serve
 
 SHORT = 0.25

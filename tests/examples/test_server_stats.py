@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 import websockets
-from programs import program
+from example_programs import program
 
 
 async def test_the_page_and_the_numbers_are_served():
