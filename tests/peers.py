@@ -324,6 +324,20 @@ async def until(condition):
             await asyncio.sleep(0)
 
 
+class Unhandled:
+    """What goes to the loop's exception handler during a test."""
+
+    def __enter__(self):
+        self.contexts = []
+        self.loop = asyncio.get_running_loop()
+        self.before = self.loop.get_exception_handler()
+        self.loop.set_exception_handler(lambda loop, context: self.contexts.append(context))
+        return self.contexts
+
+    def __exit__(self, *_):
+        self.loop.set_exception_handler(self.before)
+
+
 class Accepted:
     """A handler that hands its connections to the test, and holds them until they are closed."""
 

@@ -11,6 +11,7 @@ from peers import (
     PONG,
     TEXT,
     Accepted,
+    Unhandled,
     against_client,
     against_server,
     client_of,
@@ -19,20 +20,6 @@ from peers import (
 )
 
 import wsfast
-
-
-class Unhandled:
-    """What goes to the loop's exception handler during a test."""
-
-    def __enter__(self):
-        self.contexts = []
-        self.loop = asyncio.get_running_loop()
-        self.before = self.loop.get_exception_handler()
-        self.loop.set_exception_handler(lambda loop, context: self.contexts.append(context))
-        return self.contexts
-
-    def __exit__(self, *_):
-        self.loop.set_exception_handler(self.before)
 
 
 async def test_messages_are_given_to_the_listener_with_their_type():

@@ -68,6 +68,7 @@ NAMES = [
     *("Codec", "HeaderJSON", "HeaderMessage"),
     *("Bearer", "CORS", "Forwarded", "TrustedProxies", "bearer_auth"),
     *("ClientStatistics", "Monitor", "Rates", "RoundTrips", "ServerStatistics"),
+    "create_websocket_stream",
 ]
 
 CLOSE = wsfast.Close(1000, "bye")

@@ -61,6 +61,7 @@ from .protocol.http import Request, Response
 from .reconnection import backoff, process_exception
 from .server import ClientInfo, WebSocketServer, serve
 from .statistics import ClientStatistics, RoundTrips, ServerStatistics, Statistics
+from .streams import create_websocket_stream
 from .typing import Data, DataLike, Origin, Subprotocol
 from .wrapping import wrap
 
@@ -142,6 +143,7 @@ __all__ = [
     "bearer_auth",
     "broadcast",
     "connect",
+    "create_websocket_stream",
     "process_exception",
     "serve",
     "upgrade_response",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "BACKEND",
+    "SENT",
     "Connection",
     "Deflate",
     "FrameReader",
@@ -31,7 +32,7 @@ PURE = os.environ.get("WSFAST_PURE", "") not in ("", "0")
 
 if TYPE_CHECKING:
     from ._broadcast import send_to_all
-    from ._core import Connection
+    from ._core import SENT, Connection
     from ._deflate import Deflate, compress_alone
     from ._frame import encode_frame
     from ._mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
@@ -44,7 +45,7 @@ else:
         if PURE:
             raise ImportError("WSFAST_PURE is set")
         from ._broadcast import send_to_all
-        from ._core import Connection
+        from ._core import SENT, Connection
         from ._deflate import Deflate, compress_alone
         from ._frame import encode_frame
         from ._mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
@@ -52,7 +53,7 @@ else:
         from ._protocol import Protocol
     except ImportError:
         from ._pure.broadcast import send_to_all
-        from ._pure.core import Connection
+        from ._pure.core import SENT, Connection
         from ._pure.deflate import Deflate, compress_alone
         from ._pure.frame import encode_frame
         from ._pure.mask import apply_mask, apply_mask_in_place, masking_key, valid_utf8
