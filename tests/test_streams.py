@@ -1,6 +1,7 @@
 """A WebSocket as a StreamReader and a StreamWriter, and as a transport."""
 
 import asyncio
+import contextlib
 import hashlib
 import random
 
@@ -15,6 +16,7 @@ from peers import (
     against_server,
     close_payload,
     pair,
+    raw_server,
     until,
 )
 
@@ -443,6 +445,146 @@ async def test_a_stream_leaves_no_listener_behind():
         assert len(ws.listeners("close")) == 1
         await soon(ws.wait_closed())
     assert calls == [1000]
+
+
+# --- While connecting -------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def connecting(**options):
+    """A connection that is not open yet, a function that opens it, and the peer."""
+    peers = asyncio.Queue()
+    go, done = asyncio.Event(), asyncio.Event()
+
+    async def play(peer):
+        await go.wait()
+        await peer.accept()
+        peers.put_nowait(peer)
+        await done.wait()
+
+    async def accept():
+        go.set()
+        return await soon(peers.get())
+
+    async with raw_server(play) as uri:
+        ws = wsfast.WebSocket(uri, **options)
+        try:
+            yield ws, accept
+        finally:
+            ws.terminate()
+            await soon(ws.wait_closed())
+            go.set()
+            done.set()
+
+
+async def test_what_is_written_while_connecting_is_sent_when_the_connection_is_open():
+    """ST3: in order, as it was when it was written, and `drain` waits above ``write_limit``."""
+    async with connecting(write_limit=1000) as (ws, accept):
+        reader, writer = create_websocket_stream(ws)
+        data = bytearray(b"one")
+        writer.write(data)
+        await soon(writer.drain())
+        data[:] = b"xxx"
+        writer.write(b"two" * 500)
+        assert writer.transport.get_write_buffer_size() == 1503
+        draining = asyncio.create_task(writer.drain())
+        await asyncio.sleep(0)
+        assert not draining.done()
+        assert not writer.is_closing()
+        peer = await accept()
+        assert (await peer.frame()).payload == b"one"
+        assert (await peer.frame()).payload == b"two" * 500
+        await soon(draining)
+        peer.send(TEXT, "x")
+        assert await soon(reader.readexactly(1)) == b"x"
+
+
+async def test_text_written_while_connecting_is_checked_at_once():
+    """ST3: no error comes late that could come early."""
+    async with connecting() as (ws, accept):
+        _, writer = create_websocket_stream(ws, text=True)
+        with pytest.raises(ValueError, match="must be valid UTF-8"):
+            writer.write(b"\xff")
+        writer.write(b"x")
+        assert await (await accept()).frame() == (TEXT, b"x", True, True)
+
+
+@pytest.mark.parametrize("method", ["write_eof", "close"])
+async def test_the_end_waits_for_the_connection_and_for_what_was_written(method):
+    """ST3: what was written while connecting is not lost."""
+    async with connecting() as (ws, accept):
+        reader, writer = create_websocket_stream(ws)
+        writer.write(b"last")
+        getattr(writer, method)()
+        with pytest.raises(RuntimeError, match="cannot write after write_eof"):
+            writer.write(b"x")
+        peer = await accept()
+        assert (await peer.frame()).payload == b"last"
+        assert (await peer.frame()).payload == close_payload(1000)
+        peer.close()
+        await peer.wait_closed()
+        assert await soon(reader.read()) == b""
+        await soon(writer.wait_closed())
+
+
+async def test_the_end_alone_waits_too():
+    """ST3: for ``write_eof``; ``close`` with nothing written gives the connection up."""
+    async with connecting() as (ws, accept):
+        reader, writer = create_websocket_stream(ws)
+        writer.write_eof()
+        assert ws.state is State.CONNECTING
+        peer = await accept()
+        assert (await peer.frame()).payload == close_payload(1000)
+        peer.close()
+        await peer.wait_closed()
+        await soon(writer.wait_closed())
+    async with connecting() as (ws, accept):
+        reader, writer = create_websocket_stream(ws)
+        writer.close()
+        await soon(writer.wait_closed())
+        assert await reader.read() == b""
+        assert ws.state is State.CLOSED
+
+
+async def test_abort_gives_up_what_is_connecting():
+    """ST6: it is one's own doing."""
+    async with connecting() as (ws, _):
+        reader, writer = create_websocket_stream(ws)
+        writer.write(b"lost")
+        writer.transport.abort()
+        assert await soon(reader.read()) == b""
+        await soon(writer.wait_closed())
+
+
+@pytest.mark.parametrize("method", [None, "write_eof", "close"])
+async def test_a_connection_that_fails_raises(method):
+    """ST3, ST6: when reading, draining, and waiting for the end; an end is no end any more."""
+    async with raw_server(refuse) as uri:
+        ws = wsfast.WebSocket(uri)
+        reader, writer = create_websocket_stream(ws)
+        writer.write(b"lost")
+        if method is not None:
+            getattr(writer, method)()
+        for awaitable in reader.read(), writer.wait_closed(), writer.drain():
+            with pytest.raises(wsfast.InvalidStatus) as caught:
+                await soon(awaitable)
+            assert caught.value.response.status_code == 403
+        await soon(ws.wait_closed())
+
+
+async def refuse(peer):
+    await peer.head()
+    peer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    await peer.rest()
+
+
+async def test_a_stream_does_not_go_on_in_another_connection():
+    """ST1: the bytes would not be those that follow."""
+    async with raw_server(refuse) as uri:
+        ws = wsfast.WebSocket(uri, reconnect=True)
+        with pytest.raises(ValueError, match="reconnect must be False"):
+            create_websocket_stream(ws)
+        await soon(ws.close())
 
 
 # --- The transport ----------------------------------------------------------------------------

@@ -47,7 +47,8 @@ def create_websocket_stream(
 
     Raises:
         ConnectionClosed: when writing, or reading; the connection is closed.
-        ValueError: when writing with ``text``; the data is not valid UTF-8.
+        ValueError: at the call; the connection would be followed by another (``reconnect``). When
+            writing with ``text``; the data is not valid UTF-8.
         RuntimeError: when writing after ``write_eof``.
     """
     loop = ws.loop
@@ -72,6 +73,8 @@ class WebSocketTransport(asyncio.Transport):
         self, ws: WebSocket, protocol: asyncio.BaseProtocol, *, text: bool = False
     ) -> None:
         super().__init__()
+        if ws._reconnection is not None:
+            raise ValueError("a stream cannot go on in another connection: reconnect must be False")
         self._ws = ws
         self._protocol: Any = protocol
         self._text = text
