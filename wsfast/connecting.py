@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
@@ -35,17 +34,26 @@ if TYPE_CHECKING:
 __all__ = ["ClientHandshake", "Opening"]
 
 
-def releaser(clients: Clients, logger: LoggerLike) -> Callable[[WebSocket], None]:
-    """What is called with a connection at its end."""
+class Releaser:
+    """What is called with a client's connection at its end.
 
-    def release(websocket: WebSocket) -> None:
-        clients.discard(websocket)
+    Args:
+        clients: looked after the connection.
+        logger: is told.
+    """
+
+    __slots__ = ("clients", "logger")
+
+    def __init__(self, clients: Clients, logger: LoggerLike) -> None:
+        self.clients = clients
+        self.logger = logger
+
+    def __call__(self, websocket: WebSocket) -> None:
+        self.clients.discard(websocket)
         if isinstance(websocket.driver, Opening):
-            logs.opening_failed(logger, websocket)
+            logs.opening_failed(self.logger, websocket)
         else:
-            logs.connection_closed(logger, websocket)
-
-    return release
+            logs.connection_closed(self.logger, websocket)
 
 
 class Opening:
@@ -78,7 +86,7 @@ class Opening:
             "loop": self._loop,
             "client": True,
             "request": self._handshake.request,
-            "release": releaser(self._clients, config.logger),
+            "release": Releaser(self._clients, config.logger),
             "generate_mask": config.generate_mask,
         }
         if websocket is None:

@@ -13,7 +13,13 @@ from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
 from .codec import use_codec
 from .events import EventSource
-from .exceptions import ConcurrencyError, ConnectionClosedOK, InvalidHandshake, InvalidState
+from .exceptions import (
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedOK,
+    InvalidHandshake,
+    InvalidState,
+)
 from .forwarded import find_client
 from .frames import Close, Opcode, State, check_close
 from .keepalive import TimedConnection, as_bytes
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .protocol.http import Request, Response
     from .reconnection import Reconnection
-    from .typing import Data, DataLike
+    from .typing import Data, DataLike, LoggerLike
 
 __all__ = ["WebSocket"]
 
@@ -154,6 +160,11 @@ class WebSocket(EventSource, TimedConnection):
     # Attributes
 
     @property
+    def reconnects(self) -> bool:
+        """Whether it connects again when the connection is lost."""
+        return self._reconnection is not None
+
+    @property
     def id(self) -> uuid.UUID:
         """An identifier of this connection, for logs."""
         if self._id is None:
@@ -261,6 +272,9 @@ class WebSocket(EventSource, TimedConnection):
             is slow: while more than ``write_limit`` bytes wait to be written, until a quarter of
             it. Cancelling the wait does not take the message back.
 
+            A failure that nobody awaits is told to "error", once. Without a listener for it, the
+            logger is told if the connection was closed, and else the loop's exception handler.
+
             Args:
                 data: a str is sent as text, anything bytes-like as binary. The items of an
                     iterable or an asynchronous iterable, and what is read from a file-like object,
@@ -358,7 +372,28 @@ class WebSocket(EventSource, TimedConnection):
         if not self._send_failure_told:
             self._send_failure_told = True
             if not self.loop.is_closed():
-                self.loop.call_soon(self.emit, "error", error)
+                self.loop.call_soon(self._tell_send_failure, error)
+
+    def _tell_send_failure(self, error: BaseException) -> None:
+        if self.emit("error", error):
+            return
+        if isinstance(error, ConnectionClosed):
+            # In the event style that a peer is gone is found out by sending.
+            self._logger.info("a message was sent when the connection was closed: %s", error)
+            return
+        self.loop.call_exception_handler(
+            {
+                "message": "a send that nobody awaited failed, and there is no 'error' listener",
+                "exception": error,
+                "websocket": self,
+            }
+        )
+
+    @property
+    def _logger(self) -> LoggerLike:
+        owner: Any = self._release if self.server is None else self.server
+        logger: LoggerLike = owner.logger
+        return logger
 
     def pong(self, data: str | bytes = b"") -> Any:  # type: ignore[override]
         """Send a pong that nobody asked for, as a sign of life (RFC 6455 section 5.5.3)."""

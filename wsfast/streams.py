@@ -73,7 +73,7 @@ class WebSocketTransport(asyncio.Transport):
         self, ws: WebSocket, protocol: asyncio.BaseProtocol, *, text: bool = False
     ) -> None:
         super().__init__()
-        if ws._reconnection is not None:
+        if ws.reconnects:
             raise ValueError("a stream cannot go on in another connection: reconnect must be False")
         self._ws = ws
         self._protocol: Any = protocol
@@ -97,11 +97,10 @@ class WebSocketTransport(asyncio.Transport):
             "close": self._closed,
         }
         self._protocol.connection_made(self)
+        for event, listener in self._listeners.items():
+            ws.on(event, listener)
         if ws.state is State.CLOSED:
-            ws.loop.call_soon(self._receive_rest)
-        else:
-            for event, listener in self._listeners.items():
-                ws.on(event, listener)
+            ws.loop.call_soon(self._closed)  # behind the messages that nobody received
 
     def __repr__(self) -> str:
         return f"<WebSocketTransport {self._ws!r}>"
@@ -132,17 +131,6 @@ class WebSocketTransport(asyncio.Transport):
         if data:
             self._protocol.data_received(data)
 
-    def _receive_rest(self) -> None:
-        """Take what was received before the connection was closed, which nobody has taken."""
-        try:
-            self._ws.recv_batch().send(None)
-        except StopIteration as stop:
-            for data in stop.value:
-                self._received(data, not isinstance(data, str))
-        except ConnectionClosed:
-            pass
-        self._closed()
-
     def _failed(self, error: BaseException) -> None:
         self._end(error)
         if self._ws.state is State.OPEN:  # it is a message that could not be sent
@@ -159,6 +147,7 @@ class WebSocketTransport(asyncio.Transport):
         self._lost = self._closing = True
         for event, listener in self._listeners.items():
             self._ws.off(event, listener)
+        self._listeners.clear()  # they refer to the transport
         self._protocol.connection_lost(None if self._given_up else error)
 
     # asyncio.BaseTransport
