@@ -168,6 +168,7 @@ cdef class Connection(Writer):
         self.is_lost = True
         self.drop_held()
         # What came before the end is delivered before the end is told.
+        self.deliver_queue()
         while not self.discarding and self.has_rest():
             self.stopped = 0
             self.process()
@@ -199,6 +200,7 @@ cdef class Connection(Writer):
         cdef bint nested = self.dispatching
         cdef bint nested_outside = self.outside_tasks
         if self.ready_state == CLOSED:
+            self.deliver_queue()  # the listener was attached at last
             return 0
         self.dispatching = True
         self.outside_tasks = outside_tasks
@@ -434,7 +436,7 @@ cdef class Connection(Writer):
         return 0
 
     def pause(self):
-        if self.ready_state == OPEN:
+        if self.ready_state == OPEN and not self.is_lost:
             self.stop(BY_USER)
 
     def resume(self):

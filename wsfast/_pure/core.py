@@ -128,6 +128,7 @@ class Connection(Writer):
     def received(self, data: Any) -> None:
         """A turn: deal with input; then wake the receiver, once; then send what was held."""
         if self.state is CLOSED:
+            self._deliver_queue()  # the listener was attached at last
             return
         nested, self._dispatching = self._dispatching, True
         self._turn_messages = self._turn_bytes = 0
@@ -211,6 +212,7 @@ class Connection(Writer):
         self._held.clear()
         self._held_size = 0
         # What came before the end is delivered before the end is told.
+        self._deliver_queue()
         while not self._discarding and self._has_rest():
             self._stopped = 0
             self._process()
@@ -403,7 +405,7 @@ class Connection(Writer):
 
     def pause(self) -> None:
         """Stop reading."""
-        if self.state is OPEN:
+        if self.state is OPEN and not self._lost:
             self._stop(BY_USER)
 
     def resume(self) -> None:
