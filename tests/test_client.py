@@ -445,6 +445,7 @@ async def test_every_request_has_a_key_of_its_own():
 
 @pytest.mark.parametrize(("version", "name"), [(13, "origin"), (8, "sec-websocket-origin")])
 async def test_both_versions_are_spoken(version, name):
+    """K6: 13, which is the default, and 8."""
     headers = (await request_of(protocol_version=version, origin="https://a")).headers
     assert headers["sec-websocket-version"] == str(version)
     assert headers[name] == "https://a"

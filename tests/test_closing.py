@@ -48,7 +48,7 @@ def ending(ws):
     ],
 )
 async def test_the_close_frame_has_the_code_and_the_reason(arguments, wire):
-    """W14."""
+    """W14, L3: no code is an empty close frame, and 1005 to the peer."""
     async with against_client() as (peer, ws):
         closing = ws.close(*arguments)
         assert ws.state is State.CLOSING
@@ -86,6 +86,7 @@ async def test_the_close_frame_has_the_code_and_the_reason(arguments, wire):
     ],
 )
 async def test_bad_arguments_raise_at_the_call_and_change_nothing(arguments, kind):
+    """L4, L5: also a reason without a code, which ws ignores."""
     async with against_client() as (peer, ws):
         with pytest.raises(kind):
             ws.close(*arguments)
@@ -96,6 +97,7 @@ async def test_bad_arguments_raise_at_the_call_and_change_nothing(arguments, kin
 
 @both_sides
 async def test_what_the_peer_sent_before_its_close_frame_is_delivered(side):
+    """L8: though we closed first."""
     async with side() as (peer, ws):
         ws.close()
         assert (await peer.frame()).opcode == CLOSE
@@ -110,6 +112,7 @@ async def test_what_the_peer_sent_before_its_close_frame_is_delivered(side):
 
 
 async def test_closing_again_changes_nothing():
+    """L9: while closing, and when closed."""
     async with against_client() as (peer, ws):
         first = ws.close(4000, "first")
         second = ws.close(4001, "second")
@@ -139,6 +142,7 @@ async def test_nothing_can_be_sent_behind_a_close_frame():
 @both_sides
 @pytest.mark.parametrize("payload", [b"", close_payload(1000), close_payload(4999, "x" * 123)])
 async def test_a_close_frame_is_echoed(side, payload):
+    """L6: with its code and reason, and an empty one as empty."""
     async with side() as (peer, ws):
         peer.send(CLOSE, payload)
         assert (await peer.frame())[:2] == (CLOSE, payload)
@@ -149,7 +153,7 @@ async def test_a_close_frame_is_echoed(side, payload):
 
 
 async def test_the_server_ends_the_tcp_connection_first():
-    """L18."""
+    """L18: as RFC 6455 section 7.1.1 wants it, unlike ws, where both do."""
     async with against_client() as (peer, _):
         peer.close()
         assert await peer.closed() == (1000, "")
@@ -165,6 +169,7 @@ async def test_the_server_ends_the_tcp_connection_first():
 
 @both_sides
 async def test_what_comes_behind_a_close_frame_is_ignored(side):
+    """L7: the socket is read on, so that its end can be seen."""
     async with side() as (peer, ws):
         peer.close(4000)
         peer.send(TEXT, "too late")
@@ -211,7 +216,7 @@ async def test_close_frames_that_cross_end_the_handshake(side):
     ],
 )
 async def test_a_broken_frame_is_answered_with_1002(side, opcode, payload, rsv):
-    """F16."""
+    """F16, L11: the peer sees the code, and we have 1006."""
     async with side() as (peer, ws):
         peer.send(opcode, payload, rsv=rsv)
         assert (await peer.closed())[0] == 1002
@@ -228,7 +233,7 @@ async def test_a_broken_frame_is_answered_with_1002(side, opcode, payload, rsv):
 
 @both_sides
 async def test_terminate_sends_no_close_frame(side):
-    """W15."""
+    """W15, L9, EV5: 1006 on both sides."""
     async with side() as (peer, ws):
         ws.terminate()
         try:

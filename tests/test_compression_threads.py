@@ -120,7 +120,7 @@ async def test_text_that_is_none_is_refused_at_the_call(gate):
 
 
 async def test_a_close_right_behind_a_large_message_delivers_it(gate):
-    """W12, L15."""
+    """W12, L15, L17: which is compressed in a thread."""
     async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
         data = large()
         sent = ws.send(data)
@@ -230,7 +230,7 @@ async def test_a_failure_that_nobody_awaits_is_told_as_an_event(gate):
 
 @pytest.mark.parametrize("how", ["lost", "peer fails", "we fail", "terminate", "peer closes"])
 async def test_the_connection_may_end_while_a_thread_is_at_work(gate, how):
-    """W11, L17."""
+    """W11, L17, L16: in any way, and whoever waits for a message is told."""
     async with deflating_client(compression=compression(gate)) as (peer, _, ws):
         sends = [ws.send(large()), ws.send(b"behind")]
         await until(lambda: gate.running == 1)
@@ -328,6 +328,7 @@ async def test_too_much_that_waits_fails_the_connection(gate, count):
 
 
 async def test_closing_behind_large_messages_has_its_time(gate):
+    """L1, L15: the time for closing begins at the call, though the close frame has to wait."""
     options = {"compression": compression(gate), "close_timeout": 0.2}
     async with deflating_client(**options) as (_, _, ws):
         ws.send(large())

@@ -407,6 +407,7 @@ async def test_pause_stops_reading_until_resume():
 
 
 async def test_a_ping_is_answered_before_its_event_and_with_its_data():
+    """EV3: the listener has the data."""
     async with against_client() as (peer, ws):
         events = []
         ws.on("ping", lambda data: (events.append(data), ws.send("seen")))
@@ -438,6 +439,7 @@ async def test_a_pong_answers_the_pings_before_its_own():
 
 
 async def test_pongs_that_nobody_asked_for_are_taken():
+    """EV3: and told."""
     async with against_client() as (peer, ws):
         waiting = await ws.ping(b"mine")
         events = []

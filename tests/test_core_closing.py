@@ -53,7 +53,7 @@ def from_us(client):
 
 @pytest.mark.parametrize("code", VALID_CODES)
 def test_l6_the_code_and_the_reason_of_a_close_frame_are_echoed(backend, client, code):
-    """L6."""
+    """L6, K5: every code that may travel."""
     for reason in ("", "because €"):
         protocol = make_protocol(backend, client=client)
         protocol.receive(close(code, reason, **from_peer(client)))
@@ -68,7 +68,7 @@ def test_l6_the_code_and_the_reason_of_a_close_frame_are_echoed(backend, client,
 
 
 def test_l6_an_empty_close_frame_is_echoed_as_empty_and_reads_as_1005(backend, client):
-    """L6."""
+    """L6: and nothing else."""
     protocol = make_protocol(backend, client=client)
     protocol.receive(wire("88 00") if client else wire("88 80 M"))
     assert protocol.sent == (wire("88 80 M") if client else wire("88 00"))
@@ -90,7 +90,7 @@ def test_the_server_ends_the_stream_after_the_handshake_and_the_client_waits_for
 
 
 def test_l7_what_follows_a_close_frame_is_ignored_but_counted(backend, client):
-    """L7."""
+    """L7: whatever it is."""
     protocol = make_protocol(backend, client=client)
     more = frame(TEXT, "more", **from_peer(client))
     parts = [close(1000, **from_peer(client)) + more, more, b"\xff\xff\xff"]
@@ -116,7 +116,7 @@ def test_a_close_inside_a_fragmented_message_is_echoed_normally(backend, client)
 
 
 def test_l1_close_changes_the_state_at_once_and_writes_a_frame(backend, client):
-    """L1."""
+    """L1: at the call."""
     protocol = make_protocol(backend, client=client)
     assert (protocol.close_code, protocol.close_reason) == (None, None)
     protocol.close(1001, "going")
@@ -128,7 +128,7 @@ def test_l1_close_changes_the_state_at_once_and_writes_a_frame(backend, client):
 
 
 def test_l3_no_code_is_an_empty_close_frame(backend):
-    """L3."""
+    """L3: masked by a client."""
     protocol = make_protocol(backend, client=False)
     protocol.close(None)
     assert protocol.sent == wire("88 00")
@@ -146,7 +146,7 @@ def test_the_default_code_is_1000(backend):
 
 @pytest.mark.parametrize("code", [*VALID_CODES, CloseCode.GOING_AWAY], ids=str)
 def test_every_code_that_may_travel_can_be_sent(backend, code):
-    """K5, W14."""
+    """K5, W14: 1000 to 1003, 1007 to 1014, 3000 to 4999."""
     protocol = make_protocol(backend)
     protocol.close(code, "r" * 123)
     assert protocol.sent == close(code, "r" * 123)
@@ -182,7 +182,7 @@ def test_every_code_that_may_travel_can_be_sent(backend, code):
     ids=lambda value: repr(value)[:40] if isinstance(value, tuple) else "",
 )
 def test_l4_bad_arguments_change_nothing(backend, arguments, error, words):
-    """L4, L5, K5, W14."""
+    """L4, L5, K5, W14: what is wrong is named."""
     for make in (make_protocol, make_connection):
         target = make(backend)
         with pytest.raises(error, match=words):
@@ -198,7 +198,7 @@ def test_l4_bad_arguments_change_nothing(backend, arguments, error, words):
 
 
 def test_l8_messages_are_delivered_until_the_close_frame_of_the_peer(backend, client):
-    """L8."""
+    """L8: in the state CLOSING."""
     protocol = make_protocol(backend, client=client)
     key = from_peer(client)
     protocol.close(1000)
@@ -214,7 +214,7 @@ def test_l8_messages_are_delivered_until_the_close_frame_of_the_peer(backend, cl
 
 
 def test_l9_another_close_does_nothing(backend, client):
-    """L9."""
+    """L9: in no state."""
     for make in (make_protocol, make_connection):
         target = make(backend, client=client)
         target.close(1000, "first")
@@ -261,7 +261,7 @@ def test_after_close_nothing_is_sent(backend, client):
 
 
 def test_l13_the_end_of_the_stream_without_a_close_frame_is_1006(backend, client):
-    """L13."""
+    """L13: on both sides."""
     protocol = make_protocol(backend, client=client)
     protocol.receive_eof()
     assert protocol.events == ["end", "closed"]
@@ -272,7 +272,7 @@ def test_l13_the_end_of_the_stream_without_a_close_frame_is_1006(backend, client
 
 
 def test_l13_a_connection_answers_the_half_close_of_its_peer(backend, client):
-    """L13."""
+    """L13: by the end of its own stream."""
     connection = make_connection(backend, client=client)
     connection.send("before")
     assert connection.eof() is False
@@ -325,7 +325,7 @@ def test_a_reset_after_the_close_frame_of_the_peer_is_no_error(backend, client):
 
 
 def test_l14_what_was_read_before_the_end_is_delivered_before_it(backend, client):
-    """L14."""
+    """L14: also what waits because of a pause."""
     connection = make_connection(backend, client=client)
     connection.message_listener = lambda data, is_binary: connection.events.append(data)
     connection.pause()
@@ -340,7 +340,7 @@ def test_l14_what_was_read_before_the_end_is_delivered_before_it(backend, client
 
 
 def test_l15_what_was_sent_before_leaves_before_the_close_frame(backend, client):
-    """L15."""
+    """L15: in order."""
     connection = make_connection(backend, client=client)
     for i in range(5):
         connection.send(str(i))
@@ -350,7 +350,7 @@ def test_l15_what_was_sent_before_leaves_before_the_close_frame(backend, client)
 
 
 def test_l15_what_is_corked_leaves_before_the_close_frame(backend, client):
-    """L15."""
+    """L15: a cork holds nothing longer."""
     connection = make_connection(backend, client=client)
     with connection.cork():
         connection.send("a")
@@ -396,7 +396,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("code", ERRORS)
 def test_l11_an_error_of_the_peer_is_answered_with_its_code_and_reading_stops(backend, code):
-    """L11."""
+    """L11: 1002, 1007 or 1009, the last also where ws has 1008."""
     text, close_code = ERRORS[code]
     connection = make_connection(backend, max_fragments=3)
     got = []
@@ -432,7 +432,7 @@ def test_l11_a_client_refuses_masked_frames(backend):
 
 
 def test_l12_errors_in_both_directions_close_cleanly(backend):
-    """L12."""
+    """L12: 1006 on both sides."""
     client, server = make_protocol(backend, client=True), make_protocol(backend, client=False)
     client.receive(wire("85 00"))
     server.receive(wire("85 00"))

@@ -478,7 +478,7 @@ def test_a_close_frame_inside_a_compressed_message_is_echoed(backend):
 
 @pytest.mark.parametrize("how", ["eof", "error", "close"])
 def test_contexts_are_freed_when_the_connection_is_closed(backend, how):
-    """L16."""
+    """L16: however it ends."""
     contexts = weakref.WeakSet()
 
     class Compressor:

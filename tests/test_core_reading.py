@@ -134,6 +134,7 @@ def test_a_listener_gets_str_for_text_and_bytes_for_binary(backend):
 
 
 def test_what_a_listener_raises_is_reported_and_does_not_stop_the_reading(backend):
+    """EV9: in the middle of a read."""
     connection = make_connection(backend)
     got = []
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 
 import pytest
 from peers import (
@@ -23,6 +24,7 @@ import wsfast
 
 
 async def test_messages_are_given_to_the_listener_with_their_type():
+    """EV2: text is str, unlike in ws, whose second argument alone tells it from binary."""
     events = []
     async with against_client() as (peer, ws):
         ws.on("message", lambda data, is_binary: events.append((data, is_binary)))
@@ -207,6 +209,8 @@ class Broken(Exception):
 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_what_a_message_listener_raises_is_reported_and_the_connection_lives(count):
+    """EV9: it reaches the loop's exception handler, and the parser goes on."""
+
     def listener(data, is_binary):
         ws.send(data)
         raise Broken(data)
@@ -228,7 +232,7 @@ async def test_what_a_message_listener_raises_is_reported_and_the_connection_liv
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
 async def test_a_listener_that_raises_no_ordinary_exception_does_not_break_the_connection(error):
-    """As the result of a cancelled future does."""
+    """EV9: as the result of a cancelled future does."""
 
     def listener(data, is_binary):
         if data == "one":
@@ -246,6 +250,7 @@ async def test_a_listener_that_raises_no_ordinary_exception_does_not_break_the_c
 
 @pytest.mark.parametrize("event", ["ping", "pong", "close", "error"])
 async def test_what_other_listeners_raise_is_reported_and_the_others_are_called(event):
+    """EV9: whatever the event."""
     calls = []
 
     def listener(*arguments):
@@ -265,6 +270,7 @@ async def test_what_other_listeners_raise_is_reported_and_the_others_are_called(
 
 
 async def test_what_a_connection_listener_raises_is_reported_and_the_connection_lives():
+    """EV9: also if it is a coroutine function."""
     server = wsfast.WebSocketServer("127.0.0.1", 0)
 
     @server.on("connection")
@@ -313,6 +319,21 @@ async def test_a_listener_added_after_the_close_frame_gets_what_came_before_it()
         await peer.wait_closed()
         await until(lambda: len(received) == 6)
     assert received == ["0", "1", "2", "3", "4", 1000]
+
+
+async def test_a_listener_added_after_the_end_gets_what_nobody_received():
+    """As a handler does that had something to do, while its client said something and went."""
+    received = []
+    async with against_client() as (peer, ws):
+        for number in range(3):
+            peer.send(TEXT, str(number))
+        peer.close()
+        await peer.closed()
+        await peer.wait_closed()
+        await ws.wait_closed()
+        ws.on("message", lambda data, is_binary: received.append(data))
+        await until(lambda: len(received) == 3)
+    assert received == ["0", "1", "2"]
 
 
 async def test_coroutine_style_and_event_style_can_follow_each_other():
@@ -378,6 +399,7 @@ def record(ws):
 
 
 async def test_close_is_told_once_with_code_and_reason():
+    """EV4: exactly once; the reason is a str."""
     async with against_client() as (peer, ws):
         events = record(ws)
         peer.close(4000, "grün")
@@ -390,6 +412,7 @@ async def test_close_is_told_once_with_code_and_reason():
 
 
 async def test_a_reset_is_told_as_an_error_and_then_the_close():
+    """EV5: ws tells only the close of it."""
     async with against_client() as (peer, ws):
         events = record(ws)
         peer.reset()
@@ -402,6 +425,7 @@ async def test_a_reset_is_told_as_an_error_and_then_the_close():
 
 
 async def test_the_end_of_the_stream_without_a_close_frame_is_only_a_close():
+    """L13, EV5: the half-close is answered, and the code is 1006."""
     async with against_client() as (peer, ws):
         events = record(ws)
         peer.write_eof()
@@ -412,6 +436,7 @@ async def test_the_end_of_the_stream_without_a_close_frame_is_only_a_close():
 
 @pytest.mark.parametrize("side", [against_client, against_server])
 async def test_a_peer_that_breaks_the_protocol_is_told_as_an_error_and_then_the_close(side):
+    """EV5, L11: at most one error, and never behind the close."""
     async with side() as (peer, ws):
         events = record(ws)
         peer.send(TEXT, "x", rsv=4)
@@ -422,6 +447,7 @@ async def test_a_peer_that_breaks_the_protocol_is_told_as_an_error_and_then_the_
 
 
 async def test_terminate_is_only_a_close():
+    """EV5: what the user does is no error."""
     async with against_client() as (_, ws):
         events = record(ws)
         ws.terminate()
@@ -430,6 +456,7 @@ async def test_terminate_is_only_a_close():
 
 
 async def test_a_send_that_fails_unawaited_is_told_once():
+    """EV10: with a listener for "error"."""
     async with against_client() as (peer, ws):
         events = record(ws)
         ws.close()
@@ -453,6 +480,69 @@ async def test_a_send_that_fails_awaited_is_told_to_whoever_awaits_only():
         assert [type(result) for result in results] == [wsfast.ConnectionClosedError] * 2
         await asyncio.sleep(0)
     assert ("error", "WS_ERR_CONNECTION_CLOSED") not in events
+
+
+# --- Errors that nobody listens for -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [against_client, against_server])
+async def test_a_message_to_one_who_is_gone_is_logged_if_nobody_listens(side, caplog):
+    """EV10: once for a connection, at INFO: whoever sends may be late for many reasons."""
+    with Unhandled() as contexts, caplog.at_level(logging.INFO, "wsfast"):
+        async with side() as (_, ws):
+            ws.close(4000)
+            for _ in range(3):
+                ws.send("lost")
+            await until(lambda: "was closed" in caplog.text)
+            await asyncio.sleep(0.01)
+    name = "wsfast.client" if ws.client else "wsfast.server"
+    text = "a message was sent when the connection was closed: sent 4000 (private use); no close "
+    (record,) = (each for each in caplog.record_tuples if "was closed" in each[2])
+    assert record == (name, logging.INFO, f"{text}frame received")
+    assert contexts == []
+
+
+@pytest.mark.parametrize("side", [against_client, against_server])
+async def test_any_other_send_that_fails_is_reported_if_nobody_listens(side):
+    """EV10: it is a mistake in the program, such as to mix two messages."""
+    with Unhandled() as contexts:
+        async with side() as (_, ws):
+            ws.send(b"x", fin=False)
+            ws.send([b"y", b"z"])
+            ws.send([b"y", b"z"])
+            await until(lambda: contexts)
+            assert ws.state is wsfast.State.OPEN
+    (context,) = contexts
+    assert isinstance(context["exception"], wsfast.ConcurrencyError)
+    assert context["websocket"] is ws
+    assert context["message"] == (
+        "a send that nobody awaited failed, and there is no 'error' listener"
+    )
+
+
+@pytest.mark.parametrize("side", [against_client, against_server])
+@pytest.mark.parametrize(("data", "level"), [("c100", logging.INFO), ("", logging.DEBUG)])
+async def test_the_error_that_ends_a_connection_is_logged_and_raised(side, data, level, caplog):
+    """EV10: a bad peer at INFO, a mere reset at DEBUG; recv() and send() raise both."""
+    with Unhandled() as contexts, caplog.at_level(logging.DEBUG, "wsfast"):
+        async with side() as (peer, ws):
+            if data:
+                peer.write(data)
+                await peer.frame()
+                await peer.wait_closed()
+            else:
+                peer.reset()
+            for act in ws.recv, lambda: ws.send("x"):
+                with pytest.raises(wsfast.ConnectionClosedError) as caught:
+                    await act()
+                assert caught.value.__cause__ is ws.error is not None
+            await ws.wait_closed()
+    name = "wsfast.client" if ws.client else "wsfast.server"
+    ends = [each for each in caplog.record_tuples if each[2].startswith("connection ")]
+    text = f"failed: {ws.error}" if data else f"closed: {ws.closed_error()}"
+    assert (name, level, f"connection {text}") in ends
+    assert max(each[1] for each in ends) == level
+    assert contexts == []
 
 
 async def test_close_listeners_of_the_server_see_who_is_left():

@@ -160,6 +160,27 @@ def test_importing_costs_no_more_than_it_must():
     assert not {"urllib.request", "python_socks"} & loaded
 
 
+@pytest.mark.parametrize(
+    ("row", "module", "names"),
+    [
+        ("E1", "wsfast", ["WebSocket"]),
+        ("E2", "wsfast", ["WebSocketServer"]),
+        ("E3", "wsfast", ["create_websocket_stream"]),
+        ("E4", "wsfast.protocol", ["FrameReader", "encode_frame"]),
+        ("E5", "wsfast.extensions", ["PerMessageDeflate"]),
+        ("E6", "wsfast.extensions", ["parse_extensions", "format_extensions"]),
+        ("E7", "wsfast.protocol.headers", ["parse_subprotocols"]),
+        ("E9", "wsfast.event_target", ["Event", "CloseEvent", "ErrorEvent", "MessageEvent"]),
+    ],
+)
+def test_what_ws_exports_has_a_name(row, module, names):
+    """E1, E2, E3, E4, E5, E6, E7, E9: E4 is what its Receiver and its Sender.frame do."""
+    imported = importlib.import_module(module)
+    for name in names:
+        assert callable(getattr(imported, name))
+        assert name in imported.__all__
+
+
 # --- Exceptions -------------------------------------------------------------------------------
 
 

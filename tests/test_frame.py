@@ -97,6 +97,7 @@ def test_bad_arguments_of_a_frame_are_named(backend, options, words):
 
 
 def test_what_is_written_is_read(backend):
+    """E4: by `FrameReader`."""
     for opcode, data in ((TEXT, "Hellö"), (BINARY, b"\0" * 70000), (PING, b""), (PONG, b"p")):
         payload = data.encode() if isinstance(data, str) else data
         for key in (None, KEY):

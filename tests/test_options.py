@@ -152,7 +152,7 @@ def test_the_write_buffer_takes_at_least_what_the_write_limit_allows(make):
 
 @everywhere
 def test_the_defaults_are_bounded(make):
-    """M8, M10, M19"""
+    """M8, M10, M19, K3: ten seconds to close, and none is unlimited by default."""
     options = make().options
     assert options == wsfast.Options(
         max_size=2**20,

@@ -64,6 +64,7 @@ def error_of(header, strict=False):
     ],
 )
 def test_h1_h5_extensions_are_read(header, extensions, strict):
+    """E6, H1, H5: by both grammars."""
     assert parse_extensions(header, strict=strict) == extensions
 
 
@@ -182,6 +183,7 @@ def test_h1_h5_only_the_lenient_grammar_takes_any_text_in_quotes(header, value, 
 
 @pytest.mark.parametrize("header", ["foo,foo", "foo, bar, foo"])
 def test_h3_the_same_scanner_reads_subprotocols_which_may_not_repeat(header):
+    """H3, E7: a duplicate is an error."""
     assert len(parse_extensions(header)) == header.count(",") + 1
     with pytest.raises(InvalidHeaderFormat, match='The "foo" subprotocol is duplicated'):
         parse_subprotocols([header])
@@ -243,6 +245,7 @@ def test_1_8_ws_cve_2021_32640_100_kilobytes_take_linear_time(header, strict):
     ],
 )
 def test_h2_extensions_are_written(extensions, header):
+    """E6, H2: in their order."""
     assert format_extensions(extensions) == header
 
 

@@ -92,6 +92,7 @@ def test_version_8_has_its_own_origin_header():
 
 @pytest.mark.parametrize("version", [0, 7, 9, 14, "13", None])
 def test_c19_any_other_version_is_refused(version):
+    """C19, K6: by a client, when it is set."""
     with pytest.raises(
         ValueError, match=r"^Unsupported protocol version: .* \(supported versions: 8, 13\)$"
     ):
@@ -176,6 +177,7 @@ def test_the_key_is_16_random_bytes_in_base64():
 
 
 def test_the_accept_of_rfc_6455():
+    """K2: which has the GUID of its section 1.3."""
     assert accept_key(KEY) == ACCEPT
 
 

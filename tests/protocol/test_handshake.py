@@ -262,6 +262,7 @@ def test_1_8_ws_cve_2024_37890_many_headers_cannot_hide_the_upgrade():
 
 @pytest.mark.parametrize("version", [b"13", b"8", b"  13\t"])
 def test_1_8_versions_13_and_8_are_accepted(version):
+    """K6: by a server."""
     request = replace(b"Sec-WebSocket-Version", b"Sec-WebSocket-Version:" + version)
     assert answer(request).status_code == 101
 

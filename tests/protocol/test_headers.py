@@ -289,6 +289,7 @@ def test_1_8_only_space_and_tab_are_blanks_in_a_token_list(value):
     ],
 )
 def test_subprotocols_are_read(values, names):
+    """E7: in their order."""
     assert parse_subprotocols(values) == names
 
 
