@@ -243,7 +243,6 @@ async def test_what_a_listener_raises_is_reported_and_changes_nothing(event):
     play = accepting if event in ("open", "upgrade") else answering(answer("403 Forbidden"))
     with Unhandled() as contexts:
         async with opening(play) as ws:
-
             ws.on("error", lambda error: None)
 
             @ws.on(event)

@@ -587,6 +587,13 @@ async def test_a_stream_does_not_go_on_in_another_connection():
         await soon(ws.close())
 
 
+async def test_a_stream_is_of_bytes():
+    """ST1: not of what a codec makes of messages."""
+    async with against_client(codec=wsfast.HeaderJSON()) as (_, ws):
+        with pytest.raises(ValueError, match="codec must be None"):
+            create_websocket_stream(ws)
+
+
 # --- The transport ----------------------------------------------------------------------------
 
 

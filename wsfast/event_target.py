@@ -73,7 +73,7 @@ class ErrorEvent(Event):
 
 
 def message_event(target: Any, data: Any, is_binary: bool) -> MessageEvent:
-    if not is_binary and not isinstance(data, str):  # text_type="bytes"
+    if not is_binary and isinstance(data, bytes):  # text_type="bytes"
         data = data.decode(errors="replace")
     return MessageEvent("message", target, data)
 

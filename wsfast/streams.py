@@ -47,8 +47,9 @@ def create_websocket_stream(
 
     Raises:
         ConnectionClosed: when writing, or reading; the connection is closed.
-        ValueError: at the call; the connection would be followed by another (``reconnect``). When
-            writing with ``text``; the data is not valid UTF-8.
+        ValueError: at the call; the connection would be followed by another (``reconnect``), or
+            its messages are not bytes (``codec``). When writing with ``text``; the data is not
+            valid UTF-8.
         RuntimeError: when writing after ``write_eof``.
     """
     loop = ws.loop
@@ -75,6 +76,8 @@ class WebSocketTransport(asyncio.Transport):
         super().__init__()
         if ws.reconnects:
             raise ValueError("a stream cannot go on in another connection: reconnect must be False")
+        if ws.options.codec is not None:
+            raise ValueError("a stream is of bytes: codec must be None")
         self._ws = ws
         self._protocol: Any = protocol
         self._text = text
