@@ -236,7 +236,7 @@ async def test_max_connections_holds_for_handshakes_that_run_at_once():
 
 
 async def test_the_event_style_echoes_and_tells_the_life_of_the_server():
-    """SE1, SE2, SE5, SV15, E2: as ws's examples do it. "listening", "connection" and "close"."""
+    """SE1, SE2, SE5, SV15, E2: "listening", "connection" and "close"."""
     events = []
     server = wsfast.WebSocketServer("127.0.0.1", 0)
     server.on("listening", lambda: events.append("listening"))
