@@ -189,6 +189,64 @@ def ws_client(node):
     return run
 
 
+class Script:
+    """A process of Node that runs a test's script; prelude.mjs says what the script has."""
+
+    def __init__(self, process):
+        self.process = process
+
+    async def told(self):
+        """What the script tells next: a list."""
+        line = await self.process.stdout.readline()
+        if not line:
+            raise AssertionError(f"the script ended with {await self.process.wait()}")
+        return json.loads(line)
+
+    async def ended(self):
+        """All that it tells until it ends, as it must by itself."""
+        told = [json.loads(line) async for line in self.process.stdout]
+        assert await self.process.wait() == 0
+        return told
+
+
+@pytest.fixture(scope="session")
+def script(node):
+    """An async context manager that runs a script; what it is given is in global variables."""
+
+    @contextlib.asynccontextmanager
+    async def run(source, **given):
+        process = await asyncio.create_subprocess_exec(
+            *[node, "--import", HERE / "prelude.mjs", "--input-type=module", "--eval", source],
+            cwd=HERE,
+            env={**os.environ, "GIVEN": json.dumps(given)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            limit=2**24,
+        )
+        try:
+            yield Script(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            # What it printed is read, since its end is only told behind that.
+            await process.communicate()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def script_server(script):
+    """The same for a script that listens; gives the script and its address."""
+
+    @contextlib.asynccontextmanager
+    async def run(source, *, scheme="ws", **given):
+        async with script(source, **given) as running:
+            [port] = await running.told()
+            yield running, f"{scheme}://127.0.0.1:{port}"
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def payload():
     """What peer_client.mjs sends when it is told a size: bytes that are text as well."""
