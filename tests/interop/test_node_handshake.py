@@ -205,7 +205,7 @@ async def test_the_handshake_timeout_of_ws_gives_the_server_up(script, serving):
     source = "watch(new WebSocket(url, { handshakeTimeout: 50 }))"
     async with (
         asyncio.timeout(TIMEOUT),
-        serving(echo, process_request=process_request, open_timeout=0.2) as url,
+        serving(echo, process_request=process_request, open_timeout=1) as url,
         script(source, url=url) as client,
     ):
         assert await client.ended() == [
