@@ -35,7 +35,7 @@ http {
         ''      close;
     }
     server {
-        listen 127.0.0.1:$port;
+        listen 127.0.0.1:$port$tls;
         location / {
             proxy_pass http://127.0.0.1:$upstream;
             proxy_http_version 1.1;
@@ -43,6 +43,7 @@ http {
             proxy_set_header Connection $$connection_upgrade;
             proxy_set_header Host $$host;
             proxy_set_header X-Forwarded-For $$proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $$scheme;
             proxy_read_timeout ${idle}s;
         }
     }
@@ -55,8 +56,12 @@ async def echo(ws):
         await ws.send(message)
 
 
+# What stands behind the port where nginx ends TLS.
+TLS = " ssl; ssl_certificate {cert}; ssl_certificate_key {key}"
+
+
 @pytest.fixture
-def behind_nginx(run_peer, serving, tmp_path):
+def behind_nginx(run_peer, serving, tmp_path, files):
     """An async context manager for a wsfast server behind nginx; gives the address of nginx."""
     # Debian puts it where the path of a user does not lead.
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
@@ -64,7 +69,7 @@ def behind_nginx(run_peer, serving, tmp_path):
         pytest.skip("nginx is not installed: `make interop` installs it")
 
     @contextlib.asynccontextmanager
-    async def start(handler, **options):
+    async def start(handler, tls=False, **options):
         async with serving(handler, **options) as upstream:
             with socket.create_server(("127.0.0.1", 0)) as sock:
                 port = sock.getsockname()[1]
@@ -73,6 +78,7 @@ def behind_nginx(run_peer, serving, tmp_path):
                     "port": port,
                     "upstream": upstream.rpartition(":")[2],
                     "idle": IDLE,
+                    "tls": TLS.format(**files) if tls else "",
                 }
                 config = tmp_path / "nginx.conf"
                 config.write_text(CONFIG.substitute(values))
@@ -84,7 +90,7 @@ def behind_nginx(run_peer, serving, tmp_path):
                 )
                 with process as peer:
                     peer.wait_for("start worker process ")
-                    yield f"ws://127.0.0.1:{port}"
+                    yield f"{'wss' if tls else 'ws'}://127.0.0.1:{port}"
 
     return start
 
@@ -115,6 +121,39 @@ async def test_the_headers_that_nginx_adds_are_seen(behind_nginx, watch):
     assert path == "/a/path?q=1"
     assert headers["Connection"] == "upgrade"
     assert headers["X-Forwarded-For"] == "127.0.0.1"
+
+
+async def test_nginx_ends_tls(behind_nginx, ca):
+    """The server sees a plain connection, and in X-Forwarded-Proto that the client's is not."""
+
+    async def handler(ws):
+        await ws.send(ws.request.headers["X-Forwarded-Proto"])
+        await echo(ws)
+
+    async with (
+        asyncio.timeout(TIMEOUT),
+        behind_nginx(handler, tls=True) as url,
+        wsfast.connect(url, ca=ca) as ws,
+    ):
+        assert await ws.recv() == "https"
+        for message in "text", b"x" * 100_000:
+            await ws.send(message)
+            assert await ws.recv() == message
+
+
+async def test_what_a_client_says_of_itself_stands_in_front_of_what_nginx_says(behind_nginx, watch):
+    """So that the last address is the one to be trusted."""
+
+    async def handler(ws):
+        return ws.request.headers.get_all("X-Forwarded-For")
+
+    watched, done = watch(handler)
+    async with (
+        asyncio.timeout(TIMEOUT),
+        behind_nginx(watched) as url,
+        wsfast.connect(url, additional_headers={"X-Forwarded-For": "192.0.2.1"}),
+    ):
+        assert await done == ["192.0.2.1, 127.0.0.1"]
 
 
 async def test_many_connections_pass_through_nginx_at_once(behind_nginx):
