@@ -188,6 +188,7 @@ BAD_ANSWERS = {
     ("answer", "kind", "message", "code"), BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys()
 )
 async def test_a_bad_answer_raises(answer, kind, message, code):
+    """The messages are those of ws."""
     async with raw_server(answering(answer)) as uri:
         with pytest.raises(wsfast.WebSocketException) as caught:
             await connect(uri, compression=None, follow_redirects=False)
@@ -296,7 +297,7 @@ async def drip_a_body(peer):
 
 @pytest.mark.parametrize("play", [accept_and_wait, drip, drip_a_body])
 async def test_open_timeout_is_a_deadline_for_the_whole_handshake(play):
-    """M19"""
+    """C13, M19: other than in ws, bytes that keep coming do not help."""
     async with raw_server(play) as uri:
         with pytest.raises(TimeoutError, match=r"^timed out during opening handshake$"):
             await connect(uri, open_timeout=0.1)
@@ -423,6 +424,7 @@ async def request_of(uri_path="/", **options):
 
 
 async def test_the_request_has_what_it_needs_and_no_more():
+    """C17, C18, C23: no Origin, compression offered, the port in Host."""
     line, headers = await request_of("/chat?room=1")
     port = headers.pop("port")
     key = headers.pop("sec-websocket-key")
@@ -445,7 +447,7 @@ async def test_every_request_has_a_key_of_its_own():
 
 @pytest.mark.parametrize(("version", "name"), [(13, "origin"), (8, "sec-websocket-origin")])
 async def test_both_versions_are_spoken(version, name):
-    """K6: 13, which is the default, and 8."""
+    """K6, C17, C19: the origin has another name in version 8."""
     headers = (await request_of(protocol_version=version, origin="https://a")).headers
     assert headers["sec-websocket-version"] == str(version)
     assert headers[name] == "https://a"
@@ -482,10 +484,13 @@ async def test_version_8_works_from_end_to_end():
     ],
 )
 async def test_headers_of_the_request(options, name, value):
+    """C21, C22: a header that is given counts instead of what an option says."""
     assert (await request_of(**options)).headers.get(name) == value
 
 
 async def test_credentials_of_the_address_are_decoded_and_come_first():
+    """C22: other than in ws, which sends what is percent-encoded."""
+
     async def play(peer):
         head = await peer.head()
         credentials = base64.b64decode(head.headers["authorization"].split()[1]).decode()
@@ -517,7 +522,7 @@ async def test_basic_auth_works_from_end_to_end():
 
 @pytest.mark.parametrize("offered", [["a"], ["b", "a"]])
 async def test_the_subprotocol_of_the_server_is_taken(offered):
-    """M5"""
+    """C5, W5, M5."""
 
     async def play(peer):
         await peer.accept(Sec_WebSocket_Protocol="a")
@@ -547,6 +552,7 @@ async def test_two_subprotocol_headers_are_refused():
 
 
 async def test_no_subprotocol_is_fine_unless_one_is_required():
+    """C5: other than in ws, which fails."""
     async with raw_server(hold) as uri:
         async with wsfast.connect(uri, subprotocols=["a"]) as ws:
             assert ws.subprotocol is None
@@ -565,6 +571,7 @@ async def round_trip(uri, **options):
 
 
 async def test_a_unix_socket(tmp_path):
+    """C3."""
     heads = []
 
     async def play(peer):
@@ -581,6 +588,7 @@ async def test_a_unix_socket(tmp_path):
 
 
 async def test_an_ipv6_address():
+    """C4: the brackets are in the Host header only."""
     try:
         async with wsfast.serve(echo, "::1", 0) as server:
             ws = await round_trip(uri_of(server))
@@ -601,7 +609,7 @@ async def test_a_name_in_another_script_goes_out_in_ascii():
 
 
 async def test_http_addresses_mean_the_same():
-    """M1"""
+    """C1, M1: also in `url`."""
     async with wsfast.serve(echo, "127.0.0.1", 0) as server:
         ws = await round_trip(uri_of(server).replace("ws:", "http:"))
         assert ws.url.startswith("ws://")
@@ -625,12 +633,14 @@ async def test_a_connected_unix_socket_is_used(tmp_path):
 
 
 async def test_the_local_address_can_be_chosen():
+    """C25."""
     async with wsfast.serve(echo, "127.0.0.1", 0) as server:
         ws = await round_trip(uri_of(server), local_address=("127.0.0.2", 0))
         assert ws.local_address[0] == "127.0.0.2"
 
 
 async def test_small_frames_leave_at_once():
+    """C27: TCP_NODELAY."""
     async with raw_server(hold) as uri, wsfast.connect(uri) as ws:
         sock = ws.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -663,6 +673,7 @@ async def test_every_frame_has_a_masking_key_of_its_own():
 
 
 async def test_masking_keys_can_be_generated_by_the_user():
+    """C12: one for each frame, also one of zeros."""
     numbers = iter(range(1000))
     keys = await frames_of(3, generate_mask=lambda: next(numbers).to_bytes(4, "big"))
     assert keys == [bytes([0, 0, 0, 0]), bytes([0, 0, 0, 1]), bytes([0, 0, 0, 2])]

@@ -86,7 +86,7 @@ async def test_the_close_frame_has_the_code_and_the_reason(arguments, wire):
     ],
 )
 async def test_bad_arguments_raise_at_the_call_and_change_nothing(arguments, kind):
-    """L4, L5: also a reason without a code, which ws ignores."""
+    """L4, L5: other than in ws, which is CLOSING then, and drops a reason without a code."""
     async with against_client() as (peer, ws):
         with pytest.raises(kind):
             ws.close(*arguments)
@@ -126,6 +126,7 @@ async def test_closing_again_changes_nothing():
 
 
 async def test_nothing_can_be_sent_behind_a_close_frame():
+    """W9."""
     async with against_client() as (peer, ws):
         ws.close()
         sends = [ws.send("x"), ws.send(b"x", fin=False), ws.send(["x"]), ws.ping(), ws.pong()]
@@ -248,6 +249,7 @@ async def test_terminate_sends_no_close_frame(side):
 
 @both_sides
 async def test_terminate_ends_a_closing_handshake(side):
+    """W15."""
     async with side() as (_, ws):
         closing = ws.close()
         ws.terminate()

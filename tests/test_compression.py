@@ -35,6 +35,7 @@ from wsfast.protocol import ClientProtocol, ServerProtocol
 @pytest.mark.parametrize("server", [True, "deflate", PerMessageDeflate()], ids=repr)
 @pytest.mark.parametrize("client", [True, "deflate", PerMessageDeflate(level=1)], ids=repr)
 async def test_both_ends_compress_if_both_want_it(server, client):
+    """C18, PD1."""
     async with pair({"compression": server}, compression=client) as (ws, other):
         assert ws.extensions == other.extensions == ("permessage-deflate",)
         header = ws.response.headers["Sec-WebSocket-Extensions"]
@@ -52,6 +53,7 @@ async def test_both_ends_compress_if_both_want_it(server, client):
     [(None, True), (False, "deflate"), (True, None), (PerMessageDeflate(), False), (None, None)],
 )
 async def test_neither_end_compresses_if_one_does_not_want_it(server, client):
+    """C18, SV13, PD1."""
     async with pair({"compression": server}, compression=client) as (ws, other):
         assert ws.extensions == other.extensions == ()
         assert "Sec-WebSocket-Extensions" not in ws.response.headers
@@ -301,6 +303,7 @@ async def test_the_compressor_of_an_idle_connection_is_freed(gate):
 
 @pytest.mark.parametrize("how", ["close", "lost", "in a thread"])
 async def test_the_contexts_are_freed_at_the_end_though_the_connection_is_kept(gate, how):
+    """L16."""
     async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
         await ws.send(b"Hello")
         assert await reader.message() == b"Hello"

@@ -88,6 +88,7 @@ async def test_data_of_every_kind_goes_out(data, options, wire):
     ],
 )  # fmt: skip
 async def test_what_cannot_be_sent_raises_at_the_call_and_sends_nothing(data, message):
+    """W7: numbers and lists of them too, which ws sends."""
     async with against_client() as (peer, ws):
         with pytest.raises(TypeError, match=message):
             ws.send(data)
@@ -119,6 +120,7 @@ async def test_a_message_is_on_its_way_when_send_returns():
 
 
 async def test_what_is_sent_is_not_changed_and_may_be_changed_afterwards():
+    """W16."""
     data = bytearray(b"abc")
     async with against_server() as (peer, ws):
         with ws.cork():
@@ -392,6 +394,7 @@ async def test_discard_drops_what_waits_and_what_comes():
 
 
 async def test_pause_stops_reading_until_resume():
+    """W4."""
     async with against_client() as (peer, ws):
         ws.pause()
         assert ws.is_paused
@@ -407,7 +410,7 @@ async def test_pause_stops_reading_until_resume():
 
 
 async def test_a_ping_is_answered_before_its_event_and_with_its_data():
-    """EV3: the listener has the data."""
+    """EV3, C7: the listener has the data."""
     async with against_client() as (peer, ws):
         events = []
         ws.on("ping", lambda data: (events.append(data), ws.send("seen")))
@@ -463,6 +466,7 @@ async def test_a_ping_that_is_never_answered_fails_with_the_connection():
 
 
 async def test_pings_are_refused_that_could_not_be_told_apart_or_do_not_fit():
+    """W13."""
     async with against_client() as (_, ws):
         ws.ping(b"same")
         with pytest.raises(wsfast.ConcurrencyError, match="already waiting for a pong"):
@@ -486,6 +490,7 @@ async def test_the_pings_that_wait_for_their_pongs_are_bounded():
 
 
 async def test_attributes_tell_about_both_ends():
+    """K1, W3, W5, W6: other than in ws, `extensions` is a tuple, and no subprotocol is None."""
     async with pair() as (ws, other):
         assert ws.url.startswith("ws://127.0.0.1:")
         assert (ws.path, other.path) == ("/", "/")

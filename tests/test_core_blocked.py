@@ -136,6 +136,7 @@ def test_a_send_that_is_woken_without_reason_waits_on(backend):
 
 
 async def test_a_send_that_waits_is_told_of_the_end(backend):
+    """W11."""
     connection = slow(backend, loop=asyncio.get_running_loop())
     task = asyncio.create_task(connection.send("1"))
     await asyncio.sleep(0)

@@ -77,7 +77,7 @@ def test_l6_an_empty_close_frame_is_echoed_as_empty_and_reads_as_1005(backend, c
 
 
 def test_the_server_ends_the_stream_after_the_handshake_and_the_client_waits_for_that(backend):
-    """L18."""
+    """L18, F6: as RFC 6455 section 7.1.1 has it."""
     protocol = make_protocol(backend, client=False)
     protocol.receive(close(1000, key=ZERO))
     echo = ("sent", CLOSE, b"\x03\xe8")
@@ -245,7 +245,7 @@ def test_close_frames_that_cross_are_one_each(backend, client):
 
 
 def test_after_close_nothing_is_sent(backend, client):
-    """W9."""
+    """W9: whoever awaits is told."""
     protocol = make_protocol(backend, client=client)
     protocol.close()
     sent = protocol.sent
@@ -492,6 +492,7 @@ def test_any_error_can_end_a_connection_and_only_codes_that_may_travel_do(
 
 
 def test_the_first_error_is_the_one_that_is_told(backend):
+    """EV5."""
     connection = make_connection(backend)
     connection.fail(ValueError("first"))
     connection.abort(ValueError("second"))

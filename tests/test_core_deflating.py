@@ -233,7 +233,7 @@ def test_an_empty_fragment_may_be_the_first_the_last_or_all(make):
 
 
 def test_the_first_fragment_decides(make):
-    """W10."""
+    """W10, PD8."""
     for first, option, expected in (b"long", True, RSV1), (b"", True, 0), (b"long", False, 0):
         connection = make(threshold=2)
         connection.message(first, fin=False, compress=option)
@@ -395,6 +395,7 @@ def test_nothing_is_compressed_when_nothing_can_be_sent(make):
 
 
 def test_a_connection_can_be_closed_between_fragments(make):
+    """L17."""
     connection = make()
     connection.message("Hel", fin=False)
     connection.close(1000, "bye")

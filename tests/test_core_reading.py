@@ -554,6 +554,7 @@ def test_what_came_while_paused_is_delivered_before_the_socket_is_read(backend):
 
 
 def test_pause_after_close_does_nothing_and_close_ends_a_pause(backend):
+    """W4, L7: so that the close frame and the end can come."""
     connection = make_connection(backend)
     connection.pause()
     connection.close()
@@ -632,6 +633,7 @@ def test_the_end_of_the_stream_comes_behind_the_turns_that_are_left(backend):
 
 
 def test_a_close_frame_behind_a_pause_is_answered_before_the_end(backend):
+    """L14."""
     connection = make_connection(backend)
     connection.pause()
     connection.received(close(1001, key=ZERO))
@@ -678,6 +680,7 @@ def test_a_lost_connection_keeps_what_nobody_received_yet(backend):
 
 
 def test_pause_and_resume_of_a_lost_connection_do_nothing(backend):
+    """W4."""
     connection = make_connection(backend)
     connection.lost(None)
     connection.pause()

@@ -201,6 +201,7 @@ def test_what_is_sent_is_not_kept_nor_changed(backend):
 def test_bad_arguments_of_send_are_told_at_the_call_and_change_nothing(
     backend, data, options, error, words
 ):
+    """W7: numbers too, which ws sends as text."""
     connection = make_connection(backend)
     with pytest.raises(error, match=words):
         connection.send(data, **options)
@@ -236,7 +237,7 @@ def test_pings_and_pongs_take_at_most_125_bytes(backend, name):
 
 
 def test_errors_of_the_state_are_told_when_awaited(backend):
-    """W9."""
+    """W9, W11."""
     connection = make_connection(backend)
     connection.close(1001)
     connection.driver.forget()
@@ -346,7 +347,7 @@ def test_another_message_between_fragments_is_refused_when_awaited(backend):
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 100])
 @pytest.mark.parametrize("data", ["abcde", b"abcde", ""], ids=repr)
 def test_messages_above_fragment_size_are_split(backend, size, data):
-    """M11"""
+    """SD6, M11: ws has nothing like it."""
     for client in (True, False):
         protocol = make_protocol(backend, client=client, fragment_size=size)
         protocol.message(data)

@@ -546,6 +546,7 @@ async def test_the_error_that_ends_a_connection_is_logged_and_raised(side, data,
 
 
 async def test_close_listeners_of_the_server_see_who_is_left():
+    """SE9."""
     left = []
     handler = Accepted()
     async with wsfast.serve(handler, "127.0.0.1", 0) as server:

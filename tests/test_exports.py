@@ -121,6 +121,7 @@ all_examples = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type
 
 
 def test_the_names_are_those_that_are_documented():
+    """E1, E2."""
     assert sorted(wsfast.__all__) == sorted(NAMES)
 
 

@@ -271,7 +271,7 @@ async def test_messages_up_to_the_maximum_of_the_write_buffer_are_kept():
 
 @both_sides
 async def test_a_peer_that_never_answers_the_close_frame_is_cut_off(side):
-    """M19, L2: after ``close_timeout``; without its close frame the code is 1006."""
+    """M19, L2, C8: after ``close_timeout``; without its close frame the code is 1006."""
     async with side(close_timeout=SHORT) as (peer, ws):
         events = record(ws)
         closing = ws.close(1000, "bye")

@@ -48,6 +48,7 @@ def test_every_length_and_alignment_equals_the_byte_loop(mask, offset):
 
 @pytest.mark.parametrize("key", KEYS, ids=bytes.hex)
 def test_every_phase_and_key_equals_the_byte_loop(mask, key):
+    """RX5: a key of zeros too."""
     source = noise(131)
     for phase in (0, 1, 2, 3, 4, 5, 6, 7, 2**32 + 1, 2**63 + 3):
         for size in range(131):
@@ -260,6 +261,7 @@ def test_the_first_and_the_last_of_each_form_are_valid_wherever_they_stand(mask,
 
 @pytest.mark.parametrize(("text", "size"), INVALID.values(), ids=INVALID)
 def test_it_fails_at_the_first_impossible_byte(mask, text, size):
+    """RX6: ws looks at whole messages only."""
     for before in BEFORE:
         data = b"a" * before + bytes.fromhex(text)
         assert not mask.valid_utf8(data)
@@ -341,6 +343,7 @@ def test_a_validator_retains_at_most_three_bytes(mask):
 
 
 def test_masking_keys_are_four_fresh_bytes(mask):
+    """SD2."""
     keys = [mask.masking_key() for _ in range(100_000)]
     assert all(type(key) is bytes and len(key) == 4 for key in keys)
     # Of 100,000 random numbers of 32 bits about one pair is the same.
@@ -356,6 +359,7 @@ def test_masking_keys_are_four_fresh_bytes(mask):
 
 
 def test_masking_keys_come_from_the_system(mask, monkeypatch):
+    """SD2."""
     mask.forget_masking_keys()
     asked = []
 

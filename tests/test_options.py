@@ -86,6 +86,7 @@ def test_the_tables_of_this_file_are_complete():
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("value", [0, -1, 2**63])
 def test_sizes_have_a_range(make, name, value):
+    """C14: other than in ws, where what does not fit into 32 bits is no limit."""
     text = refused(make, name, value, ValueError)
     assert repr(value) in text
 
@@ -94,6 +95,7 @@ def test_sizes_have_a_range(make, name, value):
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("value", [1.0, "1024", True, b"1", [1]])
 def test_sizes_are_of_the_type_int(make, name, value):
+    """C14: nothing is coerced."""
     text = refused(make, name, value, TypeError)
     assert repr(value) in text
 
@@ -152,7 +154,7 @@ def test_the_write_buffer_takes_at_least_what_the_write_limit_allows(make):
 
 @everywhere
 def test_the_defaults_are_bounded(make):
-    """M8, M10, M19, K3: ten seconds to close, and none is unlimited by default."""
+    """M8, M10, M19, K3, C8, C13: ten seconds to close, and none is unlimited by default."""
     options = make().options
     assert options == wsfast.Options(
         max_size=2**20,
@@ -184,6 +186,7 @@ def test_an_option_that_does_not_exist_is_refused(make, name):
 @everywhere
 @pytest.mark.parametrize("value", ["chat", [5], [""], ["a b"], ["a,b"], ["a", "a"], ["é"], 5])
 def test_subprotocols_are_a_list_of_different_tokens(make, value):
+    """C5."""
     with pytest.raises((TypeError, ValueError), match="subprotocol"):
         make(subprotocols=value)
 
@@ -247,6 +250,7 @@ def test_a_context_of_the_user_is_not_changed_by_verify(make):
     ],
 )
 def test_what_a_server_needs_for_tls_is_told(options, message):
+    """M9."""
     with pytest.raises(ValueError, match=message):
         server(**options)
 
@@ -412,6 +416,7 @@ def test_the_address_is_a_str(value):
 @in_clients
 @pytest.mark.parametrize("value", [7, 9, "13", None, 13.0, True])
 def test_the_version_is_13_or_8(make, value):
+    """C19, K6."""
     with pytest.raises((TypeError, ValueError), match="protocol version"):
         make(protocol_version=value)
 
@@ -492,6 +497,7 @@ def test_headers_are_pairs(make, value):
     ],
 )
 def test_headers_of_the_handshake_cannot_be_overridden(make, name):
+    """C21."""
     with pytest.raises(ValueError, match=f"additional_headers cannot have {name.lower()}"):
         make(additional_headers={name: "x"})
 
@@ -547,6 +553,7 @@ def test_the_name_for_tls_is_a_str(value):
 
 
 def test_options_are_taken_as_they_are_given():
+    """C28: and stay as they are."""
     given = {"additional_headers": {"X": "y"}, "subprotocols": ["a"], "max_size": 5}
     before = {
         name: value.copy() if hasattr(value, "copy") else value for name, value in given.items()

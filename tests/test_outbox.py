@@ -110,6 +110,7 @@ class AsyncFile(io.BytesIO):
     ids=["binary", "text", "asynchronous", "empty binary", "empty text"],
 )
 async def test_files_are_read_and_sent_in_fragments(file, message):
+    """W7: instead of a Blob."""
     async with pair() as (ws, other):
         sending = asyncio.create_task(ws.send(file))
         assert await soon(other.recv()) == message
@@ -460,6 +461,7 @@ async def test_it_cannot_begin_between_fragments_sent_by_hand():
 
 
 async def test_a_failure_that_nobody_awaits_is_told_once():
+    """EV10, W17."""
     errors = []
     source = Source()
     async with against_client() as (peer, ws):

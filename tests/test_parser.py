@@ -44,6 +44,7 @@ STOPS = [
 
 
 def test_the_states_are_in_the_order_of_the_machine(parser):
+    """RX1, F11."""
     names = ("info", "length", "masking key", "payload", "close", "deliver", "finished")
     assert parser.STATES == names
 
@@ -52,7 +53,7 @@ def test_the_states_are_in_the_order_of_the_machine(parser):
     ("state", "before", "rest", "item"), STOPS, ids=[f"{s[0]}: {s[1] or 'nothing'}" for s in STOPS]
 )
 def test_the_machine_stops_in_a_state_and_resumes(parser, state, before, rest, item):
-    """RX1, F11."""
+    """RX1, F11, F2: at any byte."""
     reader = parser.FrameReader(client=False)
     reader.feed(wire(before))
     assert reader.next() is None
@@ -121,7 +122,7 @@ def test_after_an_error_what_follows_is_dropped(parser):
 
 
 def test_a_stream_in_pieces_of_any_size_gives_the_same(parser):
-    """RX1, F2."""
+    """RX1, F2, RX7: a control frame comes out before the message around it."""
     stream = b"".join(
         [
             frame(TEXT, "Hellö", key=KEY),
@@ -250,7 +251,7 @@ def parse_case(case):
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_what_a_peer_must_not_send_is_refused_at_the_first_byte_that_shows_it(parser, case):
-    """RX6, RX8, K5, F7, F12."""
+    """RX6, RX8, K5, F7, F12: lengths that are not in their shortest form too, which ws takes."""
     client, enough, whole, code, close_code = parse_case(case)
     for data in (enough, whole):
         for size in (len(data), 1, 3):

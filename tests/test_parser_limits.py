@@ -61,6 +61,7 @@ def test_huge_lengths_are_compared_as_they_are(parser, size):
 @pytest.mark.parametrize("name", ["max_size", "max_frame_size"])
 @pytest.mark.parametrize("backend", BACKENDS, ids=str)
 def test_1_1_ws_4ea355d6_a_limit_reaches_the_reader_as_it_is(backend, name, limit):
+    """C14, C16: also above 2^31."""
     options = {"max_size": None, name: limit}
     protocol = make_protocol(backend, **options)
     protocol.receive(frame(BINARY, length=2**63 - 1 if limit is None else limit, key=ZERO))
@@ -74,6 +75,7 @@ def test_1_1_ws_4ea355d6_a_limit_reaches_the_reader_as_it_is(backend, name, limi
 @pytest.mark.parametrize("limit", [None, 2**63 - 1], ids=["no limit", "the largest limit"])
 @pytest.mark.parametrize("size", [2**20, 2**31, 2**40, 2**63 - 1])
 def test_1_2_cve_2022_35922_nothing_is_allocated_from_a_declared_length(parser, size, limit):
+    """C16: nor for what is below the limit."""
     stream = frame(BINARY, length=size, key=KEY)
     tracemalloc.start()
     try:
@@ -114,7 +116,7 @@ def test_max_size_of_a_single_frame(parser, limit, chunk):
 
 
 def test_max_size_by_default_is_1_mib(parser):
-    """M8, M10"""
+    """C16, M8, M10."""
     reader = parser.FrameReader(client=True)
     assert read(reader, frame(BINARY, bytes(MIB))) == [(BINARY, bytes(MIB), True)]
     _, error = read_error(reader, frame(BINARY, length=MIB + 1))
@@ -122,7 +124,7 @@ def test_max_size_by_default_is_1_mib(parser):
 
 
 def test_max_size_of_the_sum_of_a_message(parser):
-    """RX2, F14."""
+    """RX2, F14, C16: control frames do not count, and the next message begins at 0."""
     stream = wire('01 84 M "abcd" 00 80 M 00 85 M "efghi" 89 8a M "0123456789" 80 81 M "j"')
     for chunk in (None, 1):
         reader = parser.FrameReader(client=False, max_size=10)
@@ -167,7 +169,7 @@ def test_max_frame_size_is_of_every_data_frame(parser):
 @pytest.mark.parametrize("limit", [1, 2, 5, 4096])
 @pytest.mark.parametrize("payload", [b"", b"a"], ids=["empty", "one byte"])
 def test_max_fragments_counts_every_frame_of_a_message(parser, limit, payload):
-    """RX3."""
+    """RX3, C15: empty ones too."""
     first = frame(TEXT, payload, fin=limit == 1, key=ZERO)
     inner = frame(CONT, payload, fin=False, key=ZERO) + frame(PING, key=ZERO)
     last = frame(CONT, payload, key=ZERO) if limit > 1 else b""
@@ -189,6 +191,7 @@ def test_max_fragments_counts_every_frame_of_a_message(parser, limit, payload):
 
 
 def test_max_fragments_by_default_is_131072(parser):
+    """C15."""
     reader = parser.FrameReader(client=False)
     assert read(reader, wire("01 80 M") + wire("00 80 M") * 131071) == []
     _, error = read_error(reader, wire("00 80"))
@@ -196,6 +199,7 @@ def test_max_fragments_by_default_is_131072(parser):
 
 
 def test_none_is_no_limit(parser):
+    """C15, C16."""
     reader = parser.FrameReader(client=True, max_size=None, max_frame_size=None, max_fragments=None)
     stream = wire("02 00") + wire("00 00") * 200_000 + wire("80 01 61")
     assert read(reader, stream) == [(BINARY, b"a", True)]
@@ -221,7 +225,7 @@ def peak_of(function):
 def test_1_2_aiohttp_13350_a_frame_fed_byte_by_byte_takes_less_than_four_times_its_size(
     parser, opcode
 ):
-    """RX4: what ws limits by the number of chunks."""
+    """RX4, C14: there are no chunks to be counted, since what came is one buffer."""
     payload = b"a" * 65535
     stream = frame(opcode, payload, key=KEY)
 

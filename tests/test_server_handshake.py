@@ -282,7 +282,7 @@ async def test_the_answer_to_head_has_no_body():
 
 
 async def test_only_the_path_is_served_and_its_query_does_not_count():
-    """SV4, M8: 404, where ws answers with 400."""
+    """SV4, M8: other than in ws it is 404."""
     async with serve(path="/chat") as server:
         for path in "/", "/chat/", "/chatter", "/CHAT", "/x?/chat", "/%63hat":
             head, body = await exchange(server, request(path))

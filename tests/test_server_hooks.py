@@ -166,6 +166,7 @@ async def replace_later(ws, request, response):
 
 
 async def test_process_response_may_change_the_response():
+    """SE3."""
     handler = Accepted()
     async with (
         serve(handler, process_response=add_header) as server,

@@ -138,7 +138,7 @@ async def turned_away(uri, **options):
 
 
 async def test_client_certificates_are_asked_for_and_verified(identity, client_identity, ca):
-    """M9"""
+    """C25, M9."""
     handler = Accepted()
     async with serve(handler, **identity, ca=ca) as server:
         async with wsfast.connect(uri_of(server), ca=ca, **client_identity):
@@ -267,6 +267,7 @@ async def test_the_protocols_of_a_users_context_are_kept(files, ca, offered, kno
 
 
 async def test_the_server_is_told_the_name_and_may_take_another_context(authority, files, ca):
+    """C26."""
     names = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files["all"])
@@ -301,6 +302,7 @@ async def test_a_name_that_the_server_refuses_is_told(files, ca):
 
 
 async def test_an_address_must_be_in_the_certificate_too(authority, ca):
+    """C26."""
     issued = authority.issue_cert("localhost", "127.0.0.2")
     identity = {"cert": issued.cert_chain_pems[0].bytes(), "key": issued.private_key_pem.bytes()}
     async with serve(**identity) as server:
@@ -324,6 +326,7 @@ async def test_transports_tell_about_tls_by_the_same_names(identity, ca):
 
 
 async def test_a_client_of_a_server_without_tls_is_told_so():
+    """M15."""
     async with serve() as server:
         uri = uri_of(server).replace("ws:", "wss:")
         error = await refused(uri, verify=False)

@@ -34,7 +34,7 @@ from wsfast.uri import WebSocketURI, parse_uri
     ],
 )
 def test_an_address_is_split_into_its_parts(uri, parts):
-    """M1"""
+    """C1, C4, M1: the scheme, the port, a path that may be missing, an IPv6 address."""
     assert parse_uri(uri) == parts
 
 
@@ -54,7 +54,7 @@ def test_an_address_is_split_into_its_parts(uri, parts):
         ("ws://:pass@localhost/", ("", "pass")),
     ],
 )
-def test_c24_user_name_and_password_are_decoded(uri, user_info):
+def test_c22_user_name_and_password_are_decoded(uri, user_info):
     assert parse_uri(uri).user_info == user_info
 
 
@@ -228,6 +228,7 @@ def test_1_12_an_error_does_not_show_the_password(uri):
 
 
 def test_the_text_of_an_address_is_in_normal_form_and_without_credentials():
+    """C1: http becomes ws, https becomes wss."""
     assert str(parse_uri("HTTP://user:secret@LOCALHOST:80?a")) == "ws://localhost/?a"
     assert str(parse_uri("https://[::1]:8443/")) == "wss://[::1]:8443/"
     assert str(parse_uri("ws+unix:/tmp/a%20b?c")) == "ws+unix:/tmp/a%20b:/?c"

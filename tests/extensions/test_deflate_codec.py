@@ -120,6 +120,7 @@ VECTORS = {
 @pytest.mark.parametrize(("fragments", "text"), VECTORS.values(), ids=VECTORS)
 @pytest.mark.parametrize("takeover", [True, False])
 def test_a_vector_is_read_twice_and_disturbs_nothing(make, fragments, text, takeover):
+    """PD14."""
     deflate = make(peer_takeover=takeover)
     fragments = [bytes.fromhex(fragment) for fragment in fragments]
     for _ in range(2):

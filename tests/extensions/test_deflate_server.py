@@ -117,6 +117,7 @@ ACCEPTED = {name: row for name, row in TABLE.items() if row[2] is not DECLINED}
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
 def test_an_offer_is_answered(row):
+    """PD2, PD3, PD4, PD5."""
     options, offer, response, *agreed = row
     session = PerMessageDeflate(**options).create_server_session([offer])
     if response is DECLINED:

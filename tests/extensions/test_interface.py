@@ -37,6 +37,7 @@ def test_frames_and_messages_are_small_and_can_be_changed(kind):
 
 
 def test_the_public_names():
+    """E5, E6."""
     assert {
         *("Extensions", "Frame", "Message", "Extension", "Session", "ClientSession"),
         *("ServerSession", "parse_extensions", "format_extensions"),

@@ -145,7 +145,7 @@ def test_c21_other_headers_can_be_overridden(name, options):
         ("ws://localhost/", None, None),
     ],
 )
-def test_c24_credentials_come_from_the_address_or_else_from_auth(uri, auth, credentials):
+def test_c22_credentials_come_from_the_address_or_else_from_auth(uri, auth, credentials):
     expected = (
         [] if credentials is None else [b"Authorization: Basic " + base64.b64encode(credentials)]
     )
@@ -177,7 +177,7 @@ def test_the_key_is_16_random_bytes_in_base64():
 
 
 def test_the_accept_of_rfc_6455():
-    """K2: which has the GUID of its section 1.3."""
+    """K2, F10: which has the GUID of its section 1.3."""
     assert accept_key(KEY) == ACCEPT
 
 
