@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import queue
@@ -158,37 +157,6 @@ def ws_server(node):
         yield f"ws://127.0.0.1:{port}"
 
 
-@pytest.fixture(scope="session")
-def ws_client(node):
-    """An async function that runs operations of peer_client.mjs and returns what it prints."""
-
-    async def run(url, *operations, protocols=(), request=None, **options):
-        job = {
-            "url": url,
-            "protocols": list(protocols),
-            "request": request,
-            "options": options,
-            "operations": operations,
-        }
-        process = await asyncio.create_subprocess_exec(
-            node,
-            str(HERE / "peer_client.mjs"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            output, errors = await process.communicate(json.dumps(job).encode())
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
-        assert process.returncode == 0, errors.decode()
-        return json.loads(output)
-
-    return run
-
-
 class Script:
     """A process of Node that runs a test's script; prelude.mjs says what the script has."""
 
@@ -249,25 +217,9 @@ def script_server(script):
 
 @pytest.fixture(scope="session")
 def payload():
-    """What peer_client.mjs sends when it is told a size: bytes that are text as well."""
+    """Bytes that are text as well."""
 
     def make(size):
         return (bytes(range(128)) * (size // 128 + 1))[:size]
 
     return make
-
-
-@pytest.fixture(scope="session")
-def received():
-    """What peer_client.mjs tells of a message that it received."""
-
-    def describe(data):
-        content = data.encode() if isinstance(data, str) else data
-        return {
-            "type": "message",
-            "binary": content is data,
-            "length": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-
-    return describe

@@ -5,8 +5,6 @@
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 
-const observers = new Set();
-
 const behaviours = {
   '/echo': (ws) => {
     ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary }));
@@ -51,53 +49,18 @@ const behaviours = {
   '/request': (ws, query, request) => {
     ws.send(JSON.stringify({ url: request.url, headers: request.headers }));
   },
-
-  '/close': (ws, query) => {
-    if (query.has('code')) ws.close(Number(query.get('code')), query.get('reason'));
-    else ws.close();
-  },
-
-  '/terminate': (ws) => ws.terminate(),
-
-  // Gets a message for every connection with an `id` in its query that ends.
-  '/observe': (ws) => {
-    observers.add(ws);
-    ws.on('close', () => observers.delete(ws));
-    ws.send('observing');
-  },
 };
 
-const server = createServer((request, response) => {
-  response.writeHead(200, { 'Content-Type': 'text/plain' });
-  response.end('not a WebSocket\n');
-});
-
-const options = {
-  noServer: true,
-  maxPayload: 2 ** 24,
-  handleProtocols: (protocols) => (protocols.has('second') ? 'second' : false),
-  verifyClient: (info, callback) => {
-    const { pathname, searchParams } = new URL(info.req.url, 'ws://localhost');
-    if (pathname !== '/refuse') callback(true);
-    else callback(false, Number(searchParams.get('status')), undefined, { 'X-Why': 'refused' });
-  },
-};
-
-function serve(ws, pathname, query, request) {
-  ws.on('error', () => {});
-  ws.on('close', (code, reason) => {
-    if (!query.has('id')) return;
-    const event = { id: query.get('id'), code, reason: reason.toString() };
-    for (const observer of observers) observer.send(JSON.stringify(event));
-  });
-  behaviours[pathname](ws, query, request);
-}
+const server = createServer();
 
 server.on('upgrade', (request, socket, head) => {
   const { pathname, searchParams: query } = new URL(request.url, 'ws://localhost');
   const perMessageDeflate = JSON.parse(query.get('deflate') ?? 'false');
-  const wss = new WebSocketServer({ ...options, perMessageDeflate });
-  wss.handleUpgrade(request, socket, head, (ws) => serve(ws, pathname, query, request));
+  const wss = new WebSocketServer({ noServer: true, maxPayload: 2 ** 24, perMessageDeflate });
+  wss.handleUpgrade(request, socket, head, (ws) => {
+    ws.on('error', () => {});
+    behaviours[pathname](ws, query, request);
+  });
 });
 
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));

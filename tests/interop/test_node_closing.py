@@ -69,6 +69,23 @@ async def test_ws_answers_every_close_code_of_a_wsfast_server(script, serving):
     assert ends == [(*close, True) for close in CLOSES]
 
 
+async def test_ws_sees_how_a_wsfast_server_lets_it_go(script, serving):
+    """W15: by `terminate`, and by the end of its handler."""
+
+    async def handler(ws):
+        if ws.request.path == "/terminate":
+            ws.terminate()
+
+    source = """
+        for (const path of ['/terminate', '/return']) {
+          const [code] = await once(new WebSocket(url + path), 'close');
+          tell(code);
+        }
+        """
+    async with asyncio.timeout(TIMEOUT), serving(handler) as url, script(source, url=url) as client:
+        assert await client.ended() == [[1006], [1000]]
+
+
 # A server that closes with what the query says, and tells how its connections end.
 SERVER = """
     const server = http.createServer();

@@ -118,6 +118,23 @@ async def test_ws_gets_the_subprotocol_that_the_server_prefers(script, serving, 
     assert request.headers["Sec-WebSocket-Protocol"] == "third,second,first"
 
 
+async def test_it_is_ws_that_insists_on_a_subprotocol(script, serving, watch):
+    """C5: without a common one the server lets it in."""
+
+    async def handler(ws):
+        await ws.wait_closed()
+        return ws.subprotocol
+
+    watched, done = watch(handler)
+    async with asyncio.timeout(TIMEOUT), serving(watched, subprotocols=["second"]) as url:
+        async with script("watch(new WebSocket(url, ['first']))", url=url) as client:
+            assert await client.ended() == [
+                ["error", "Server sent no subprotocol", None],
+                ["close", 1006, ""],
+            ]
+        assert await done is None
+
+
 async def test_cookies_of_the_101_are_seen_in_the_upgrade_event_of_ws(script, serving):
     """EV6: each Set-Cookie is a header of its own."""
 

@@ -69,7 +69,7 @@ class Numbers:
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
 async def test_what_wsfast_sends_in_parts_is_one_message_to_ws(script, serving, compression):
-    """W7, W10: asynchronous iterables, files; pings go between, a message comes behind."""
+    """W7, W10: iterables, files, fragments; pings go between, a message comes behind."""
     parts = b"".join(number.to_bytes(2, "big") * 1000 for number in range(100))
     text = "grün €" * 50_000
 
@@ -80,6 +80,10 @@ async def test_what_wsfast_sends_in_parts_is_one_message_to_ws(script, serving, 
         await asyncio.gather(sending, behind)
         await ws.send(io.BytesIO(parts))
         await ws.send(io.StringIO(text))
+        await ws.send(["one, ", "", "two"])
+        await ws.send(b"three, ", fin=False)
+        await ws.ping()
+        await ws.send(b"four")
 
     source = """
         import { createHash } from 'node:crypto';
@@ -102,6 +106,8 @@ async def test_what_wsfast_sends_in_parts_is_one_message_to_ws(script, serving, 
             [digest(b"behind"), False],
             [digest(parts), True],
             [digest(text.encode()), False],
+            [digest(b"one, two"), False],
+            [digest(b"three, four"), True],
         ]
 
 
