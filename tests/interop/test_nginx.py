@@ -19,6 +19,7 @@ IDLE = 1
 
 CONFIG = string.Template("""\
 daemon off;
+$user
 worker_processes 1;
 pid $directory/nginx.pid;
 error_log stderr notice;
@@ -37,7 +38,7 @@ http {
     server {
         listen 127.0.0.1:$port$tls;
         location / {
-            proxy_pass http://127.0.0.1:$upstream;
+            proxy_pass http://$upstream;
             proxy_http_version 1.1;
             proxy_set_header Upgrade $$http_upgrade;
             proxy_set_header Connection $$connection_upgrade;
@@ -69,15 +70,23 @@ def behind_nginx(run_peer, serving, tmp_path, files):
         pytest.skip("nginx is not installed: `make interop` installs it")
 
     @contextlib.asynccontextmanager
-    async def start(handler, tls=False, **options):
-        async with serving(handler, **options) as upstream:
+    async def start(handler, tls=False, unix=False, **options):
+        path = str(tmp_path / "upstream")
+        server = (
+            wsfast.serve(handler, unix_path=path, **options)
+            if unix
+            else serving(handler, **options)
+        )
+        async with server as url:
             with socket.create_server(("127.0.0.1", 0)) as sock:
                 port = sock.getsockname()[1]
                 values = {
                     "directory": tmp_path,
                     "port": port,
-                    "upstream": upstream.rpartition(":")[2],
+                    "upstream": f"unix:{path}" if unix else url.removeprefix("ws://"),
                     "idle": IDLE,
+                    # Nobody else gets to the directory of a test.
+                    "user": "user root;" if os.getuid() == 0 else "",
                     "tls": TLS.format(**files) if tls else "",
                 }
                 config = tmp_path / "nginx.conf"
@@ -139,6 +148,23 @@ async def test_nginx_ends_tls(behind_nginx, ca):
         for message in "text", b"x" * 100_000:
             await ws.send(message)
             assert await ws.recv() == message
+
+
+async def test_nginx_reaches_a_unix_socket(behind_nginx, watch):
+    """The server has no address of a client then, but for what nginx says."""
+
+    async def handler(ws):
+        await echo(ws)
+        return ws.remote_address, ws.request.headers["X-Forwarded-For"]
+
+    watched, done = watch(handler)
+    async with asyncio.timeout(TIMEOUT), behind_nginx(watched, unix=True) as url:
+        async with wsfast.connect(url) as ws:
+            await ws.send("text")
+            assert await ws.recv() == "text"
+        address, forwarded = await done
+    assert not address
+    assert forwarded == "127.0.0.1"
 
 
 async def test_what_a_client_says_of_itself_stands_in_front_of_what_nginx_says(behind_nginx, watch):
