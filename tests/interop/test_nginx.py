@@ -45,6 +45,7 @@ http {
             proxy_set_header Host $$host;
             proxy_set_header X-Forwarded-For $$proxy_add_x_forwarded_for;
             proxy_set_header X-Forwarded-Proto $$scheme;
+            proxy_set_header X-Forwarded-Host $$http_host;
             proxy_read_timeout ${idle}s;
         }
     }
@@ -57,6 +58,7 @@ async def echo(ws):
         await ws.send(message)
 
 
+TRUST = {"trusted_proxies": ["127.0.0.0/8", "unix"]}
 # What stands behind the port where nginx ends TLS.
 TLS = " ssl; ssl_certificate {cert}; ssl_certificate_key {key}"
 
@@ -132,54 +134,73 @@ async def test_the_headers_that_nginx_adds_are_seen(behind_nginx, watch):
     assert headers["X-Forwarded-For"] == "127.0.0.1"
 
 
-async def test_nginx_ends_tls(behind_nginx, ca):
-    """The server sees a plain connection, and in X-Forwarded-Proto that the client's is not."""
-
-    async def handler(ws):
-        await ws.send(ws.request.headers["X-Forwarded-Proto"])
-        await echo(ws)
-
-    async with (
-        asyncio.timeout(TIMEOUT),
-        behind_nginx(handler, tls=True) as url,
-        wsfast.connect(url, ca=ca) as ws,
-    ):
-        assert await ws.recv() == "https"
-        for message in "text", b"x" * 100_000:
-            await ws.send(message)
-            assert await ws.recv() == message
-
-
-async def test_nginx_reaches_a_unix_socket(behind_nginx, watch):
-    """The server has no address of a client then, but for what nginx says."""
+async def test_nginx_ends_tls(behind_nginx, ca, watch):
+    """The server sees a plain connection, and is told that the client's is not."""
 
     async def handler(ws):
         await echo(ws)
-        return ws.remote_address, ws.request.headers["X-Forwarded-For"]
+        return ws.get_extra_info("sslcontext"), ws.forwarded
 
     watched, done = watch(handler)
-    async with asyncio.timeout(TIMEOUT), behind_nginx(watched, unix=True) as url:
-        async with wsfast.connect(url) as ws:
-            await ws.send("text")
-            assert await ws.recv() == "text"
-        address, forwarded = await done
-    assert not address
-    assert forwarded == "127.0.0.1"
+    async with asyncio.timeout(TIMEOUT), behind_nginx(watched, tls=True, **TRUST) as url:
+        async with wsfast.connect(url, ca=ca) as ws:
+            for message in "text", b"x" * 100_000:
+                await ws.send(message)
+                assert await ws.recv() == message
+        context, forwarded = await done
+    assert context is None
+    host = url.removeprefix("wss://")
+    assert forwarded == wsfast.Forwarded(("127.0.0.1", None), "wss", host)
 
 
-async def test_what_a_client_says_of_itself_stands_in_front_of_what_nginx_says(behind_nginx, watch):
-    """So that the last address is the one to be trusted."""
+# --- Whose connection it is --------------------------------------------------------------------
 
-    async def handler(ws):
-        return ws.request.headers.get_all("X-Forwarded-For")
 
-    watched, done = watch(handler)
+async def tell_client(ws):
+    return ws.client_address, ws.forwarded.scheme, ws.request.headers["X-Forwarded-For"]
+
+
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+async def test_nginx_is_believed_if_it_is_trusted(behind_nginx, watch, unix):
+    """M14: also through a Unix socket, on which a client has no address of its own."""
+    watched, done = watch(tell_client)
     async with (
         asyncio.timeout(TIMEOUT),
-        behind_nginx(watched) as url,
-        wsfast.connect(url, additional_headers={"X-Forwarded-For": "192.0.2.1"}),
+        behind_nginx(watched, unix=unix, **TRUST) as url,
+        wsfast.connect(url, local_address=("127.0.0.2", 0)),
     ):
-        assert await done == ["192.0.2.1, 127.0.0.1"]
+        # It is one of those that are trusted, and there is nobody behind it.
+        assert await done == (("127.0.0.2", None), "ws", "127.0.0.2")
+
+
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+async def test_a_client_that_says_something_else_of_itself_is_not_believed(
+    behind_nginx, watch, unix
+):
+    """M14: nginx adds behind it where its connection came from, and that counts."""
+    watched, done = watch(tell_client)
+    headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
+    trust = {"trusted_proxies": ["unix" if unix else "127.0.0.1"]}
+    async with (
+        asyncio.timeout(TIMEOUT),
+        behind_nginx(watched, unix=unix, **trust) as url,
+        wsfast.connect(url, additional_headers=headers, local_address=("127.0.0.2", 0)),
+    ):
+        assert await done == (("127.0.0.2", None), "ws", "192.0.2.1, 127.0.0.2")
+
+
+async def test_nobody_is_believed_who_is_not_trusted(behind_nginx, watch):
+    """M14: by default no one; the address is that of nginx."""
+    for trust in {}, {"trusted_proxies": ["192.0.2.0/24", "unix"]}:
+        watched, done = watch(tell_client)
+        async with (
+            asyncio.timeout(TIMEOUT),
+            behind_nginx(watched, **trust) as url,
+            wsfast.connect(url, local_address=("127.0.0.2", 0)),
+        ):
+            (host, port), scheme, header = await done
+        assert (host, scheme, header) == ("127.0.0.1", "ws", "127.0.0.2")
+        assert port > 0
 
 
 async def test_many_connections_pass_through_nginx_at_once(behind_nginx):
