@@ -6,6 +6,8 @@ import pytest
 from frames import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, ZERO, frame, wire, xor
 from twins import BACKENDS, read
 
+from wsfast.protocol import FrameReader, encode_frame
+
 
 @pytest.fixture(params=BACKENDS, ids=str)
 def backend(request):
@@ -104,3 +106,13 @@ def test_what_is_written_is_read(backend):
             reader = backend.parser.FrameReader(client=key is None)
             stream = backend.frame.encode_frame(opcode, payload, key=key)
             assert read(reader, stream) == [(opcode, data, True)]
+
+
+def test_frames_are_written_and_read_by_hand():
+    """E4, F4: what ws calls Sender and Receiver are two names of `wsfast.protocol`."""
+    written = encode_frame(TEXT, b"He", False, key=KEY) + encode_frame(CONT, b"llo", key=ZERO)
+    assert written == wire("01 82 37fa213d 7f9f 80 83 M") + b"llo"
+    reader = FrameReader(client=False)
+    reader.feed(written)
+    assert reader.next() == (TEXT, "Hello", True)
+    assert reader.next() is None

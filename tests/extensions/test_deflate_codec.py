@@ -173,10 +173,11 @@ def test_many_final_blocks_are_read_in_linear_memory_and_only_so_many(make):
     bad_data(deflate, *[bytes.fromhex("03 00")] * 1025)
 
 
-# Empty messages and fragments (PD18)
+# Empty messages and fragments
 
 
 def test_empty_messages_and_fragments_are_compressed(make):
+    """PD18."""
     for takeover in True, False:
         deflate = make(takeover=takeover)
         for _ in range(3):
