@@ -1,0 +1,91 @@
+"""Random streams of frames, good and bad, are answered by wsfast as by Node's ws."""
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+from peers import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Peer, close_payload, frame, request
+
+import wsfast
+
+pytestmark = pytest.mark.interop
+
+TIMEOUT = 60
+STREAMS = 500
+
+SERVER = """
+    const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', maxPayload: 1000 });
+    await once(wss, 'listening');
+    tell(wss.address().port);
+    wss.on('connection', (ws) => {
+      ws.on('error', () => {});
+      ws.on('message', (data, binary) => ws.send(data, { binary }));
+    });
+    """
+
+CODES = [1000, 1001, 1003, 1012, 3000, 4999, 1004, 1005, 1015, 2999, 5000]
+
+
+def random_frame(source):
+    """Mostly what may come. Text that is no UTF-8 is whole: ws only looks at whole messages."""
+    opcode = source.choice([CONT, TEXT, TEXT, BINARY, PING, PONG])
+    if source.random() < 0.05:
+        opcode = source.choice([3, 7, CLOSE, CLOSE, 11])
+    fin = opcode >= CLOSE or source.random() < 0.7
+    size = source.choice([0, 1, 2, 20, 125, 126, 999, 1000, 1001])
+    if opcode == CLOSE:
+        payload = close_payload(source.choice(CODES), source.choice(["", "bye", "é"]))
+        payload = payload[: source.choice([0, 1, 2, None, None])]
+    elif opcode in (CONT, TEXT):
+        payload = b"a" * size
+        if opcode == TEXT and fin and source.random() < 0.1:
+            payload = source.choice(["é€😀".encode(), b"\xc3\x28", b"\xed\xa0\x80", b"\xff"])
+    else:
+        payload = source.randbytes(size if opcode < CLOSE else min(size, 125))
+    if source.random() < 0.03:
+        fin = not fin
+    rsv = source.choice([1, 2, 4]) if source.random() < 0.02 else 0
+    return frame(opcode, payload, fin=fin, rsv=rsv, mask=MASK if source.random() < 0.98 else None)
+
+
+async def answers(url, stream):
+    """What a server answers, up to its close frame, of which the code counts."""
+    host, port = url.removeprefix("ws://").split(":")
+    peer = Peer(*await asyncio.open_connection(host, int(port)), client=True)
+    try:
+        peer.write(request())
+        assert (await peer.head()).status == 101
+        for data in stream:
+            peer.write(data)
+        seen = []
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                came = await peer.frame()
+                assert came.fin
+                payload = came.payload[:2] if came.opcode == CLOSE else came.payload
+                seen.append((came.opcode, payload))
+        return seen
+    finally:
+        await peer.wait_closed()
+
+
+async def test_random_streams_are_answered_as_by_ws(script_server):
+    """RX1 to RX7, L6, L7, L11: event style, so that pongs stay among the messages."""
+    server = wsfast.WebSocketServer(host="127.0.0.1", port=0, max_size=1000)
+
+    @server.on("connection")
+    def connection(ws, request):
+        ws.on("error", lambda error: None)
+        ws.on("message", lambda data, is_binary: ws.send(data))
+
+    async with asyncio.timeout(TIMEOUT), script_server(SERVER) as (_, theirs), server:
+        ours = f"ws://127.0.0.1:{server.address()[1]}"
+        for seed in range(STREAMS):
+            source = random.Random(seed)
+            stream = [random_frame(source) for _ in range(source.randint(1, 8))]
+            if source.random() < 0.5:
+                stream = [b"".join(stream)]
+            stream.append(frame(CLOSE, close_payload(1000), mask=MASK))
+            expected, seen = await asyncio.gather(answers(theirs, stream), answers(ours, stream))
+            assert seen == expected, (seed, b"".join(stream).hex())
