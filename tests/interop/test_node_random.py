@@ -32,7 +32,7 @@ def random_frame(source):
     opcode = source.choice([CONT, TEXT, TEXT, BINARY, PING, PONG])
     if source.random() < 0.05:
         opcode = source.choice([3, 7, CLOSE, CLOSE, 11])
-    fin = opcode >= CLOSE or source.random() < 0.7
+    fin = source.random() < (0.95 if opcode >= CLOSE else 0.7)
     size = source.choice([0, 1, 2, 20, 125, 126, 999, 1000, 1001])
     if opcode == CLOSE:
         payload = close_payload(source.choice(CODES), source.choice(["", "bye", "é"]))
@@ -43,8 +43,6 @@ def random_frame(source):
             payload = source.choice(["é€😀".encode(), b"\xc3\x28", b"\xed\xa0\x80", b"\xff"])
     else:
         payload = source.randbytes(size if opcode < CLOSE else min(size, 125))
-    if source.random() < 0.03:
-        fin = not fin
     rsv = source.choice([1, 2, 4]) if source.random() < 0.02 else 0
     return frame(opcode, payload, fin=fin, rsv=rsv, mask=MASK if source.random() < 0.98 else None)
 
