@@ -1,11 +1,23 @@
 """Random streams of frames, good and bad, are answered by wsfast as by Node's ws."""
 
 import asyncio
-import contextlib
 import random
 
 import pytest
-from peers import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Peer, close_payload, frame, request
+from peers import (
+    BINARY,
+    CLOSE,
+    CONT,
+    MASK,
+    PING,
+    PONG,
+    TEXT,
+    Peer,
+    close_payload,
+    frame,
+    raw_server,
+    request,
+)
 
 import wsfast
 
@@ -27,7 +39,7 @@ SERVER = """
 CODES = [1000, 1001, 1003, 1012, 3000, 4999, 1004, 1005, 1015, 2999, 5000]
 
 
-def random_frame(source):
+def random_frame(source, mask):
     """Mostly what may come. Text that is no UTF-8 is whole: ws only looks at whole messages."""
     opcode = source.choice([CONT, TEXT, TEXT, BINARY, PING, PONG])
     if source.random() < 0.05:
@@ -44,31 +56,44 @@ def random_frame(source):
     else:
         payload = source.randbytes(size if opcode < CLOSE else min(size, 125))
     rsv = source.choice([1, 2, 4]) if source.random() < 0.02 else 0
-    return frame(opcode, payload, fin=fin, rsv=rsv, mask=MASK if source.random() < 0.98 else None)
+    if source.random() < 0.02:
+        mask = None if mask else MASK
+    return frame(opcode, payload, fin=fin, rsv=rsv, mask=mask)
 
 
-async def answers(url, stream):
-    """What a server answers, up to its close frame, of which the code counts."""
+def random_stream(seed, mask):
+    """A close frame is at the end; it may come in one write."""
+    source = random.Random(seed)
+    stream = [random_frame(source, mask) for _ in range(source.randint(1, 8))]
+    if source.random() < 0.5:
+        stream = [b"".join(stream)]
+    return [*stream, frame(CLOSE, close_payload(1000), mask=mask)]
+
+
+async def answers(peer, stream):
+    """What the other side answers, up to its close frame, of which the code counts."""
+    for data in stream:
+        peer.write(data)
+    seen = []
+    while not seen or seen[-1][0] != CLOSE:
+        came = await peer.frame()
+        assert came.fin
+        seen.append((came.opcode, came.payload[:2] if came.opcode == CLOSE else came.payload))
+    return seen
+
+
+async def answers_of_server(url, stream):
     host, port = url.removeprefix("ws://").split(":")
     peer = Peer(*await asyncio.open_connection(host, int(port)), client=True)
     try:
         peer.write(request())
         assert (await peer.head()).status == 101
-        for data in stream:
-            peer.write(data)
-        seen = []
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            while True:
-                came = await peer.frame()
-                assert came.fin
-                payload = came.payload[:2] if came.opcode == CLOSE else came.payload
-                seen.append((came.opcode, payload))
-        return seen
+        return await answers(peer, stream)
     finally:
         await peer.wait_closed()
 
 
-async def test_random_streams_are_answered_as_by_ws(script_server):
+async def test_a_server_answers_random_streams_like_ws(script_server):
     """RX1 to RX7, L6, L7, L11: event style, so that pongs stay among the messages."""
     server = wsfast.WebSocketServer(host="127.0.0.1", port=0, max_size=1000)
 
@@ -80,10 +105,38 @@ async def test_random_streams_are_answered_as_by_ws(script_server):
     async with asyncio.timeout(TIMEOUT), script_server(SERVER) as (_, theirs), server:
         ours = f"ws://127.0.0.1:{server.address()[1]}"
         for seed in range(STREAMS):
-            source = random.Random(seed)
-            stream = [random_frame(source) for _ in range(source.randint(1, 8))]
-            if source.random() < 0.5:
-                stream = [b"".join(stream)]
-            stream.append(frame(CLOSE, close_payload(1000), mask=MASK))
-            expected, seen = await asyncio.gather(answers(theirs, stream), answers(ours, stream))
-            assert seen == expected, (seed, b"".join(stream).hex())
+            stream = random_stream(seed, MASK)
+            expected = await answers_of_server(theirs, stream)
+            assert await answers_of_server(ours, stream) == expected, (seed, b"".join(stream).hex())
+
+
+CLIENT = """
+    for (let seed = 0; seed < count; seed++) {
+      const ws = new WebSocket(`${url}ws/${seed}`, { perMessageDeflate: false, maxPayload: 1000 });
+      ws.on('error', () => {});
+      ws.on('message', (data, binary) => ws.send(data, { binary }));
+      await new Promise((resolve) => ws.on('close', resolve));
+    }
+    """
+
+
+async def test_a_client_answers_random_streams_like_ws(script):
+    """RX1 to RX7, L6, L7, L11."""
+    seen = {}
+
+    async def play(peer):
+        await peer.accept()
+        _, who, number = peer.request.line.split(" ")[1].split("/")
+        seed = int(number)
+        seen[who, seed] = await answers(peer, random_stream(seed, None))
+
+    async with asyncio.timeout(TIMEOUT), raw_server(play) as url:
+        async with script(CLIENT, url=url, count=STREAMS) as client:
+            await client.ended()
+        for seed in range(STREAMS):
+            ws = await wsfast.connect(f"{url}wsfast/{seed}", compression=None, max_size=1000)
+            ws.on("error", lambda error: None)
+            ws.on("message", lambda data, is_binary, ws=ws: ws.send(data))
+            await ws.wait_closed()
+            stream = b"".join(random_stream(seed, None)).hex()
+            assert seen["wsfast", seed] == seen["ws", seed], (seed, stream)
