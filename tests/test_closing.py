@@ -86,7 +86,7 @@ async def test_the_close_frame_has_the_code_and_the_reason(arguments, wire):
     ],
 )
 async def test_bad_arguments_raise_at_the_call_and_change_nothing(arguments, kind):
-    """L4, L5: other than in ws, which is CLOSING then, and drops a reason without a code."""
+    """L4, L5: also a reason without a code, which ws ignores."""
     async with against_client() as (peer, ws):
         with pytest.raises(kind):
             ws.close(*arguments)

@@ -29,7 +29,7 @@ def gate():
 
 
 async def test_other_messages_wait_for_a_large_one_and_pings_do_not(gate):
-    """W12: in ws pings wait too."""
+    """W12."""
     async with deflating_client(compression=compression(gate)) as (peer, reader, ws):
         first, second = large(), large()
         ws.send(b"before")

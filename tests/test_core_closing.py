@@ -77,7 +77,7 @@ def test_l6_an_empty_close_frame_is_echoed_as_empty_and_reads_as_1005(backend, c
 
 
 def test_the_server_ends_the_stream_after_the_handshake_and_the_client_waits_for_that(backend):
-    """L18, F6: as RFC 6455 section 7.1.1 has it."""
+    """L18."""
     protocol = make_protocol(backend, client=False)
     protocol.receive(close(1000, key=ZERO))
     echo = ("sent", CLOSE, b"\x03\xe8")
@@ -245,7 +245,7 @@ def test_close_frames_that_cross_are_one_each(backend, client):
 
 
 def test_after_close_nothing_is_sent(backend, client):
-    """W9: whoever awaits is told."""
+    """W9."""
     protocol = make_protocol(backend, client=client)
     protocol.close()
     sent = protocol.sent

@@ -233,7 +233,7 @@ def test_an_empty_fragment_may_be_the_first_the_last_or_all(make):
 
 
 def test_the_first_fragment_decides(make):
-    """W10, PD8."""
+    """W10."""
     for first, option, expected in (b"long", True, RSV1), (b"", True, 0), (b"long", False, 0):
         connection = make(threshold=2)
         connection.message(first, fin=False, compress=option)

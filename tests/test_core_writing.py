@@ -237,7 +237,7 @@ def test_pings_and_pongs_take_at_most_125_bytes(backend, name):
 
 
 def test_errors_of_the_state_are_told_when_awaited(backend):
-    """W9, W11."""
+    """W9."""
     connection = make_connection(backend)
     connection.close(1001)
     connection.driver.forget()

@@ -21,7 +21,7 @@ def outcome(ws):
 
 
 async def test_wsfast_answers_every_close_code_of_a_ws_client(script, serving):
-    """K5, L6: also 1012 to 1014; the code and the reason come back."""
+    """K5, L6, W14: also 1012 to 1014; the code and the reason come back."""
     ends = []
 
     async def handler(ws):
