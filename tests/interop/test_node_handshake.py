@@ -210,7 +210,7 @@ async def test_ws_connects_to_a_unix_socket(script, tmp_path, watch):
 
 
 async def test_the_handshake_timeout_of_ws_gives_the_server_up(script, serving):
-    """C13: and the server gives it up in its own time, with the hook that is awaited."""
+    """C13: a hook that is awaited is cancelled when its client is gone."""
     cancelled = asyncio.Event()
 
     async def process_request(ws, request):
@@ -222,7 +222,7 @@ async def test_the_handshake_timeout_of_ws_gives_the_server_up(script, serving):
     source = "watch(new WebSocket(url, { handshakeTimeout: 50 }))"
     async with (
         asyncio.timeout(TIMEOUT),
-        serving(echo, process_request=process_request, open_timeout=1) as url,
+        serving(echo, process_request=process_request, open_timeout=None) as url,
         script(source, url=url) as client,
     ):
         assert await client.ended() == [
