@@ -368,6 +368,33 @@ async def test_a_hook_is_cancelled_when_its_client_is_given_up():
             await cancelled.wait()
 
 
+@pytest.mark.parametrize("go", ["write_eof", "reset"])
+async def test_a_hook_is_cancelled_when_its_client_goes(go):
+    """SV8: and there is no connection, as in ws."""
+    asked = asyncio.Event()
+    cancelled = asyncio.Event()
+    handler = Accepted()
+
+    async def verify_client(info):
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async with (
+        serve(handler, verify_client=verify_client, open_timeout=None) as server,
+        raw_client(server, request()) as peer,
+    ):
+        async with asyncio.timeout(PATIENCE):
+            await asked.wait()
+            getattr(peer, go)()
+            await cancelled.wait()
+            await until(lambda: not server._handshakes)
+    assert handler.connections.empty()
+
+
 async def test_a_hook_cannot_use_a_connection_that_is_not_open_yet():
     seen = []
 
