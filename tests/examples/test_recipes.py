@@ -4,8 +4,8 @@ import array
 import asyncio
 
 import websockets
-from peers import PATIENCE
 from example_programs import output, program
+from peers import PATIENCE
 from websockets.asyncio.server import serve
 
 
