@@ -47,8 +47,11 @@ async def test_messages_bytes_frames_fragments_and_wire_bytes_are_counted_by_dir
         peer.send(TEXT, "abc")
         peer.send(BINARY, b"12", fin=False)
         peer.send(CONT, b"345")
+        peer.send(PING, b"?")
+        peer.send(PONG)
         assert await ws.recv() == "abc"
         assert await ws.recv() == b"12345"
+        await until(lambda: ws.stats.frames_received == 5)
         await ws.send("four")
         await ws.send([b"1", b"2", b"3"])
         assert ws.stats._asdict() == ws.stats._asdict() | {
@@ -56,13 +59,19 @@ async def test_messages_bytes_frames_fragments_and_wire_bytes_are_counted_by_dir
             "messages_sent": 2,
             "bytes_received": 8,
             "bytes_sent": 7,
-            "frames_received": 3,
-            "frames_sent": 4,
+            "frames_received": 5,
+            "frames_sent": 5,
             "fragments_received": 2,
             "fragments_sent": 3,
-            "wire_bytes_received": 3 * (2 + 4) + 8,
-            "wire_bytes_sent": 4 * 2 + 7,
+            "wire_bytes_received": 5 * (2 + 4) + 8 + 1,
+            "wire_bytes_sent": 5 * 2 + 7 + 1,
             "messages_dropped": 0,
+            "biggest_received": 5,
+            "biggest_sent": 4,
+            "pings_received": 1,
+            "pings_sent": 0,
+            "pongs_received": 1,
+            "pongs_sent": 1,
         }
 
 
@@ -133,6 +142,7 @@ async def test_a_server_adds_up_all_connections_that_are_open_and_that_were(clie
             assert stats.closes == {1000: 3}
             assert stats.traffic.messages_received == stats.traffic.messages_sent == 7
             assert stats.traffic.bytes_received == stats.traffic.bytes_sent == 31
+            assert stats.traffic.biggest_received == stats.traffic.biggest_sent == 5
             # 7 messages and 3 close frames came with masks; each has 2 bytes of header.
             assert stats.traffic.wire_bytes_received == 7 * 6 + 31 + 3 * (6 + 2)
             assert stats.traffic.wire_bytes_sent == 7 * 2 + 31 + 3 * (2 + 2)

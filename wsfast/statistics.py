@@ -21,7 +21,7 @@ class Statistics(NamedTuple):
 
     Sizes are in bytes. Those of messages are as the application has them: before they are
     compressed, and after they are decompressed. Wire bytes are those of whole frames, without TLS
-    and the opening handshake.
+    and the opening handshake. Where a WebSocket connects again the numbers go on.
     """
 
     messages_received: int
@@ -35,6 +35,12 @@ class Statistics(NamedTuple):
     wire_bytes_received: int
     wire_bytes_sent: int
     messages_dropped: int
+    biggest_received: int
+    biggest_sent: int
+    pings_received: int
+    pings_sent: int
+    pongs_received: int
+    pongs_sent: int
 
     @property
     def wire_ratio_received(self) -> float | None:
