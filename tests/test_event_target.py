@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 
 import pytest
-from peers import BINARY, TEXT, Accepted, Unhandled, client_of, until, uri_of
+from peers import BINARY, CONT, TEXT, Accepted, Unhandled, client_of, until, uri_of
 
 import wsfast
 from wsfast.event_target import (
@@ -342,3 +342,26 @@ async def test_open_is_told_to_a_client_made_by_its_address():
         assert ws.ready_state == ws.OPEN
         assert {(event.type, event.target) for event in events} == {("open", ws)}
         await ws.close()
+
+
+async def test_the_types_of_messages_can_be_chosen():
+    """K4, ET4: a type that there is not is an error, not ignored; an event's text is str."""
+    handler, events = Accepted(), []
+    options = {"websocket_class": WebSocket, "text_type": "bytes"}
+    async with wsfast.serve(handler, "127.0.0.1", 0, **options) as server:
+        async with client_of(server) as peer:
+            ws = await handler.get()
+            assert ws.binary_type == "bytes"
+            ws.onmessage = events.append
+            ws.binary_type = "bytearray"
+            peer.send(BINARY, b"x")
+            peer.send(TEXT, "grün")
+            await until(lambda: len(events) == 2)
+            ws.binary_type = "fragments"
+            peer.send(BINARY, b"x", fin=False)
+            peer.send(CONT, b"y")
+            await until(lambda: len(events) == 3)
+            with pytest.raises(ValueError, match="binary_type"):
+                ws.binary_type = "blob"
+    assert [event.data for event in events] == [bytearray(b"x"), "grün", [b"x", b"y"]]
+    assert type(events[0].data) is bytearray

@@ -9,6 +9,7 @@ import pytest
 from peers import (
     BINARY,
     CLOSE,
+    CONT,
     PATIENCE,
     TEXT,
     Unhandled,
@@ -113,6 +114,18 @@ async def test_the_messages_are_the_streams():
         _, _writer = create_websocket_stream(ws)
         with pytest.raises(wsfast.ConcurrencyError):
             await ws.recv()
+
+
+@pytest.mark.parametrize("binary_type", ["bytes", "bytearray", "memoryview", "fragments"])
+async def test_the_types_of_messages_do_not_matter_to_a_stream(binary_type):
+    """ST2: nor whether text is bytes."""
+    async with against_client(binary_type=binary_type, text_type="bytes") as (peer, ws):
+        reader, _ = create_websocket_stream(ws)
+        peer.send(BINARY, b"ab", fin=False)
+        peer.send(CONT, b"c")
+        peer.send(TEXT, "d€", fin=False)
+        peer.send(CONT, "f")
+        assert await soon(reader.readexactly(8)) == "abcd€f".encode()
 
 
 # --- Writing ----------------------------------------------------------------------------------
