@@ -358,7 +358,7 @@ cdef class Connection(Writer):
         ):
             return self.call_listener(self.typed(opcode, [data], None), opcode != TEXT)
         self.keep(opcode, data, fin)
-        return self.deliver_queue()
+        return self.deliver_queue() if fin else 0
 
     cdef int keep(self, int opcode, object data, bint fin) except -1:
         """Put a message into the queue, or a fragment of one."""

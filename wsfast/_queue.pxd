@@ -7,6 +7,7 @@ cdef class MessageQueue:
     cdef Py_ssize_t capacity  # a power of two
     cdef Py_ssize_t first
     cdef Py_ssize_t count
+    cdef Py_ssize_t whole  # of them, how many end a message
 
     cpdef int append(self, object item) except -1
     cpdef object take_message(self)

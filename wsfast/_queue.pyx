@@ -47,6 +47,7 @@ cdef class MessageQueue:
         Py_INCREF(item)
         self.ring[(self.first + self.count) & (self.capacity - 1)] = <PyObject*> item
         self.count += 1
+        self.whole += ends_message(item)
         return 0
 
     cdef object item(self, Py_ssize_t index):
@@ -56,6 +57,7 @@ cdef class MessageQueue:
         item = <object> self.ring[self.first]
         Py_DECREF(item)  # the queue's reference; `item` has its own
         self.count -= 1
+        self.whole -= ends_message(item)
         if self.count:
             self.first = (self.first + 1) & (self.capacity - 1)
         else:
@@ -90,7 +92,8 @@ cdef class MessageQueue:
             if item[0] != CONT:
                 break
             self.pop()  # the rest of a message that recv_streaming() gave up
-        for i in range(self.count):
+        # For a message that is not complete nothing is looked through, however often it is asked.
+        for i in range(self.count if self.whole else 0):
             if self.item(i)[2]:
                 parts = [self.pop() for _ in range(i + 1)]
                 return parts[0][0], [part[1] for part in parts]
@@ -108,3 +111,7 @@ cdef class MessageQueue:
         while self.count:
             self.pop()
         return 0
+
+
+cdef inline bint ends_message(object item):
+    return type(item) is not tuple or (<tuple> item)[2]

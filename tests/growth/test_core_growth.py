@@ -164,6 +164,24 @@ def test_fragments_that_are_received_as_one_message(backend):
     assert_linear(receive, lambda size: b"".join(make(size)))
 
 
+@pytest.mark.parametrize("taken", ["by a listener", "by a task", "by nobody"])
+def test_fragments_of_a_list_that_come_in_reads_of_their_own(backend, taken):
+    def receive(frames):
+        connection = make_connection(backend, max_queue=None, binary_type="fragments")
+        if taken == "by a listener":
+            connection.message_listener = lambda data, is_binary: None
+        elif taken == "by a task":
+            connection.loop.create_task(connection.recv())
+            connection.loop.run_until_idle()
+        for item in frames:
+            connection.received(item)
+        connection.loop.run_until_idle(passes=10**6)
+        connection.lost(None)
+        connection.loop.run_until_idle()
+
+    assert_linear(receive, fragments(BINARY, b"a"))
+
+
 SENDS = {
     "small messages": lambda connection, size: [connection.send("a") for _ in range(size)],
     "one message": lambda connection, size: connection.send(b"a" * 64 * size),

@@ -349,7 +349,8 @@ class Connection(Writer):
             self._call_listener(self._typed(opcode, [data]), opcode != TEXT)
         else:
             self._keep(opcode, data, fin)
-            self._deliver_queue()
+            if fin:
+                self._deliver_queue()
 
     def _keep(self, opcode: int, data: Any, fin: bool) -> None:
         """Put a message into the queue, or a fragment of one."""

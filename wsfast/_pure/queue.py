@@ -13,12 +13,33 @@ __all__ = ["MessageQueue"]
 class MessageQueue(deque[Any]):
     """A queue of messages and fragments."""
 
-    __slots__ = ()
+    __slots__ = ("_whole",)
+
+    def __init__(self) -> None:
+        self._whole = 0  # how many items end a message
+
+    def append(self, item: Any) -> None:
+        """Put an item at the end."""
+        deque.append(self, item)
+        if type(item) is not tuple or item[2]:
+            self._whole += 1
+
+    def popleft(self) -> Any:
+        item = deque.popleft(self)
+        if type(item) is not tuple or item[2]:
+            self._whole -= 1
+        return item
+
+    def clear(self) -> None:
+        """Drop all items."""
+        deque.clear(self)
+        self._whole = 0
 
     def take_message(self) -> Any:
         """Take the next whole message, or None."""
         if self and type(self[0]) is not tuple:
-            return self.popleft()
+            self._whole -= 1
+            return deque.popleft(self)
         taken = self.take_parts()
         if taken is None:
             return None
@@ -36,11 +57,12 @@ class MessageQueue(deque[Any]):
             if item[0] != CONT:
                 break
             self.popleft()  # the rest of a message that recv_streaming() gave up
-        for count, part in enumerate(self, 1):
-            if part[2]:
-                parts = [self.popleft() for _ in range(count)]
-                return parts[0][0], [data for _, data, _ in parts]
-        return None
+        if not self._whole:
+            # For a message that is not complete nothing is looked through, however often it is asked.
+            return None
+        count = next(count for count, part in enumerate(self, 1) if part[2])
+        parts = [self.popleft() for _ in range(count)]
+        return parts[0][0], [data for _, data, _ in parts]
 
     def take_fragment(self) -> Any:
         """Take the next fragment, or None."""
