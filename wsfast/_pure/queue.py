@@ -57,8 +57,8 @@ class MessageQueue(deque[Any]):
             if item[0] != CONT:
                 break
             self.popleft()  # the rest of a message that recv_streaming() gave up
+        # For a message that is not complete nothing is looked through, however often it is asked.
         if not self._whole:
-            # For a message that is not complete nothing is looked through, however often it is asked.
             return None
         count = next(count for count, part in enumerate(self, 1) if part[2])
         parts = [self.popleft() for _ in range(count)]
