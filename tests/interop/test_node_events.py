@@ -114,6 +114,11 @@ CALLS = {
     "a terminate at once": ("/echo", {"now": [["terminate"]]}),
     "a close in the upgrade": ("/echo", {"upgrade": [["close"]]}),
     "a terminate in the upgrade": ("/echo", {"upgrade": [["terminate"]]}),
+    "a terminate in the unexpected response": (
+        "/refused",
+        {"unexpected-response": [["terminate"]]},
+    ),
+    "a close in the unexpected response": ("/moved", {"unexpected-response": [["close"]]}),
     "a close in the error": ("/refused", {"error": [["close"]]}),
     "a terminate in the error": ("/refused", {"error": [["terminate"]]}),
 }
@@ -193,7 +198,7 @@ def server(script_server):
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_the_events_are_those_of_ws(script, server, name):
-    """EV1 to EV6, L3, L7, L9, L10, L11, W15."""
+    """EV1 to EV6, EV8, L3, L7, L9, L10, L11, W15."""
     path, calls = CALLS[name]
     async with asyncio.timeout(TIMEOUT), server as (_, url):
         seen = await compare(script, url + path, calls)
