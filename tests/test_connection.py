@@ -641,3 +641,22 @@ async def test_an_event_loop_in_debug_mode_has_nothing_to_say(caplog):
             receiving.cancel()
         async with client_of(server) as peer:
             peer.reset()
+
+
+async def test_two_ends_in_the_middle_of_sending_do_not_wait_for_each_other():
+    """What is on its way both ways is more than the system's buffers and ours hold."""
+    count, message = 1000, bytes(30_000)
+    async with (
+        wsfast.serve(echo, "127.0.0.1", 0) as server,
+        wsfast.connect(uri_of(server), compression=None) as ws,
+        asyncio.timeout(PATIENCE),
+        asyncio.TaskGroup() as tasks,
+    ):
+
+        async def receive():
+            for _ in range(count):
+                assert await ws.recv() == message
+
+        tasks.create_task(receive())
+        for _ in range(count):
+            await ws.send(message)

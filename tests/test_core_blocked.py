@@ -50,6 +50,24 @@ def test_at_the_write_limit_nothing_is_blocked_and_one_byte_past_it_is(backend):
     assert connection.driver.calls[-1] == "resume"
 
 
+def test_a_client_reads_on_while_its_writes_are_blocked(backend):
+    """Or two ends that are both in the middle of sending would wait for each other."""
+    connection = make_connection(backend, client=True, write_limit=100, max_write_buffer=1000)
+    connection.driver.waiting = 101
+    connection.send("x")
+    connection.loop.run_until_idle()
+    assert connection.is_blocked
+    assert connection.is_reading
+    got = []
+    connection.message_listener = lambda data, is_binary: got.append(data)
+    connection.received(frame(TEXT, "y"))
+    assert got == ["y"]
+    connection.driver.waiting = 1001
+    connection.send("z")
+    connection.loop.run_until_idle()
+    assert isinstance(connection.error, WriteBufferFull)
+
+
 def test_the_buffered_amount_is_what_is_held_and_what_the_driver_has(backend):
     """W2."""
     connection = make_connection(backend)

@@ -403,7 +403,7 @@ async def test_a_hook_cannot_use_a_connection_that_is_not_open_yet():
             try:
                 await awaitable
             except wsfast.WebSocketException as error:
-                seen.append(error.__cause__ or error)
+                seen.append(error)
         with pytest.raises(ValueError, match="code"):
             ws.close(1)
 

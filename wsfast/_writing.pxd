@@ -48,5 +48,6 @@ cdef class Writer(Protocol):
     cdef int drop_held(self) noexcept
     cdef int transmit(self, object buffers) except -1
     cdef int limit_waiting(self, Py_ssize_t waiting) except -1
+    cdef int stop_behind_writes(self, int reason) except -1
     cdef int limit_buffer(self, size_t size) except -1
     cdef int abort_with(self, object error) except -1

@@ -224,8 +224,18 @@ cdef class Writer(Protocol):
         if waiting > self.write_limit:
             if not self.blocked:
                 self.blocked = True
-                self.stop(WRITES_BLOCKED)
+                self.stop_behind_writes(WRITES_BLOCKED)
             self.limit_buffer(waiting)
+        return 0
+
+    cdef int stop_behind_writes(self, int reason) except -1:
+        """Do not read what would be answered while the answers do not leave.
+
+        That is for the server to do. If clients did it, too, two ends that are both in the middle
+        of sending would wait for each other to read.
+        """
+        if not self.client:
+            self.stop(reason)
         return 0
 
     cdef int limit_buffer(self, size_t size) except -1:
@@ -240,7 +250,7 @@ cdef class Writer(Protocol):
         if self.discarding or self.ready_state == CLOSED:
             return
         if size > limit:
-            self.stop(reason)
+            self.stop_behind_writes(reason)
         elif size <= limit // 4:
             self.go_on(reason)
         self.limit_buffer(size)

@@ -333,7 +333,7 @@ class WebSocket(EventSource, TimedConnection):
         self, parts: AsyncIterable[Any], binary: bool | None, fin: bool, compress: bool
     ) -> Any:
         if self.state is not State.OPEN:
-            return Failed(self, self.closed_error)
+            return Failed(self, self.not_open_error)
         if self.is_sending_fragments and self.outbox is None:
             return Failed(self, ConcurrencyError("cannot send another message between fragments"))
         if self.outbox is None:
@@ -358,7 +358,7 @@ class WebSocket(EventSource, TimedConnection):
         if not binary and fin and not valid_utf8(whole):
             raise ValueError("data sent as text must be valid UTF-8")
         if self.state is not State.OPEN:
-            return Failed(self, self.closed_error)
+            return Failed(self, self.not_open_error)
         if self.is_sending_fragments:
             return Failed(self, ConcurrencyError("cannot send another message between fragments"))
         with self.cork():
@@ -403,7 +403,7 @@ class WebSocket(EventSource, TimedConnection):
         if len(payload) > 125:
             raise ValueError("The data size must not be greater than 125 bytes")
         if self.state is not State.OPEN:
-            return Failed(self, self.closed_error)
+            return Failed(self, self.not_open_error)
         Connection.pong(self, payload)
         return self.drain()
 
@@ -546,11 +546,10 @@ class WebSocket(EventSource, TimedConnection):
         if self.outbox is not None:
             self.outbox.stop()
 
-    def closed_error(self) -> Exception:
-        error = Connection.closed_error(self)
+    def not_open_error(self) -> Exception:
         if self.state is State.CONNECTING:
-            error.__cause__ = InvalidState(NOT_OPEN if self.client else REFUSE)
-        return error
+            return InvalidState(NOT_OPEN if self.client else REFUSE)
+        return self.closed_error()
 
     def connect_again(self, reconnection: Reconnection) -> None:
         """From now on, connect again when the connection is lost."""
@@ -565,7 +564,7 @@ class WebSocket(EventSource, TimedConnection):
     def send_closed(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
         if self._reconnection is not None and fin:
             return self._reconnection.keep(self, data, binary, compress)
-        return Failed(self, self.closed_error)
+        return Failed(self, self.not_open_error)
 
     def on_closed(self) -> None:
         self._release(self)

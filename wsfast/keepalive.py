@@ -107,7 +107,7 @@ class TimedConnection(Connection):
         if len(self._pings) >= MAX_PENDING_PINGS:
             raise ConcurrencyError(f"{MAX_PENDING_PINGS} pings wait for their pongs")
         if self.state is not State.OPEN:
-            return Failed(self, self.closed_error)
+            return Failed(self, self.not_open_error)
         Connection.ping(self, payload)
         future: asyncio.Future[float] = self.loop.create_future()
         self._pings[payload] = (monotonic(), future)
@@ -168,6 +168,10 @@ class TimedConnection(Connection):
         if self.wire_bytes_received != self._bytes_noted:
             self._bytes_noted = self.wire_bytes_received
             self._last_received = now
+
+    def not_open_error(self) -> Exception:
+        """What a call raises that needs an open connection."""
+        return self.closed_error()
 
     # Deadlines
 

@@ -176,9 +176,18 @@ class Writer(Protocol):
         if waiting > options.write_limit:
             if not self._blocked:
                 self._blocked = True
-                self._stop(WRITES_BLOCKED)
+                self._stop_behind_writes(WRITES_BLOCKED)
             if options.max_write_buffer is not None and waiting > options.max_write_buffer:
                 self.abort(WriteBufferFull(waiting, options.max_write_buffer))
+
+    def _stop_behind_writes(self, reason: int) -> None:
+        """Do not read what would be answered while the answers do not leave.
+
+        That is for the server to do. If clients did it, too, two ends that are both in the middle
+        of sending would wait for each other to read.
+        """
+        if not self.client:
+            self._stop(reason)
 
     def sends_waiting(self, reason: int, size: int) -> None:
         """Do not read while too much waits in front of the driver."""
@@ -187,7 +196,7 @@ class Writer(Protocol):
         options = self.options
         limit = max(options.write_limit, SENDS_LIMIT)
         if size > limit:
-            self._stop(reason)
+            self._stop_behind_writes(reason)
         elif size <= limit // 4:
             self._go_on(reason)
         if options.max_write_buffer is not None and size > options.max_write_buffer:
