@@ -3,6 +3,7 @@
 import array
 import asyncio
 import contextlib
+import itertools
 import json
 import math
 
@@ -14,6 +15,7 @@ from peers import (
     CLOSE,
     PATIENCE,
     TEXT,
+    Accepted,
     against_client,
     client_of,
     close_payload,
@@ -21,6 +23,7 @@ from peers import (
     frame,
     pair,
     parse_close,
+    until,
     uri_of,
 )
 
@@ -510,3 +513,40 @@ def test_messages_without_a_connection_have_no_codec():
 
     with pytest.raises(TypeError, match="codec is an option of connections"):
         ServerProtocol(codec=CODEC)
+
+
+async def test_a_websocket_that_connects_again_keeps_its_codec():
+    """M7, M3: also behind a reconnection, and for what is sent while there is no connection."""
+    handler = Accepted()
+    received = asyncio.Queue()
+    opened = asyncio.Queue()
+    async with serve(handler) as server, asyncio.timeout(PATIENCE):
+        ws = wsfast.WebSocket(
+            uri_of(server),
+            codec=CODEC,
+            reconnect=True,
+            reconnect_delays=lambda: itertools.repeat(0),
+            resend_limit=1000,
+        )
+        ws.on("open", lambda: opened.put_nowait(None))
+        ws.on("message", lambda message, is_binary: received.put_nowait(message))
+        await opened.get()
+        first = await handler.get()
+        first.send(("a", 1))
+        assert await received.get() == HeaderMessage("a", 1)
+        first.terminate()
+        await until(lambda: ws.state is wsfast.State.CONNECTING)
+        ws.send(("b", 2))
+        second = await handler.get()
+        assert await second.recv() == ("b", 2)
+        second.send(("c", 3))
+        assert await received.get() == HeaderMessage("c", 3)
+        await ws.close()
+
+
+@pytest.mark.parametrize("option", ["text_type", "binary_type"])
+def test_a_codec_decides_what_messages_are(option):
+    """M7: it is given str and bytes."""
+    value = {"text_type": "bytes", "binary_type": "bytearray"}[option]
+    with pytest.raises(ValueError, match=rf"^{option} is of no use with codec"):
+        wsfast.Options(codec=CODEC, **{option: value})

@@ -174,6 +174,11 @@ class Options:
                 f"not {self.max_write_buffer}"
             )
 
+        if self.codec is not None:
+            for name, value in (("text_type", "str"), ("binary_type", "bytes")):
+                if getattr(self, name) != value:
+                    raise ValueError(f"{name} is of no use with codec, which gets str and bytes")
+
     @classmethod
     def take(cls, options: dict[str, Any]) -> Options:
         """Build the options from keyword arguments, which are removed from ``options``."""
