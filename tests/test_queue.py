@@ -84,3 +84,24 @@ def test_what_was_taken_is_let_go(queue):
         while len(queue):
             take()
         assert sys.getrefcount(item) == before
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_fragments_of_a_message_that_is_not_finished_can_be_dropped(queue, count):
+    before = [str(number) for number in range(count)]
+    for item in [*before, (TEXT, b"a", False), (CONT, b"b", True)]:
+        queue.append(item)
+    queue.drop_incomplete()
+    assert len(queue) == count + 2
+    queue.append((BINARY, b"c", False))
+    for _ in range(30):
+        queue.append((CONT, b"d", False))
+    queue.drop_incomplete()
+    assert len(queue) == count + 2
+    assert [queue.take_message() for _ in range(count + 2)] == [*before, "ab", None]
+    for _ in range(2):
+        queue.append((BINARY, b"c", False))
+    queue.drop_incomplete()
+    assert len(queue) == 0
+    queue.append("last")
+    assert queue.take_message() == "last"

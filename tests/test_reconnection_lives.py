@@ -23,7 +23,7 @@ from hosts import (
     send_and_close,
     send_and_wait,
 )
-from peers import CLOSE, PATIENCE, TEXT, Accepted, frame, hold, uri_of
+from peers import CLOSE, CONT, PATIENCE, TEXT, Accepted, frame, hold, uri_of
 
 import wsfast
 
@@ -195,6 +195,39 @@ async def test_recv_raises_for_a_connection_that_is_lost_and_then_waits_for_the_
         ws.terminate()
         with pytest.raises(wsfast.ConnectionClosedError):
             await ws.recv()
+        await record.until("close")
+
+
+async def test_messages_that_nobody_took_are_had_after_it():
+    """M3: by recv, or by a listener that is attached late; in front of those that come then."""
+    before = frame(TEXT, "one") + frame(TEXT, "two")
+    for late_listener in False, True:
+        async with script(send_and_close(before, 1012), send_and_wait(frame(TEXT, "three"))) as uri:
+            ws = reconnecting(uri)
+            record = Record(ws, "open", "close")
+            await record.until("open", 2)
+            if late_listener:
+                messages = Record(ws, "message")
+                await messages.until("message", 3)
+                got = [data for data, _ in messages.of("message")]
+            else:
+                async with asyncio.timeout(PATIENCE):
+                    got = [await ws.recv() for _ in range(3)]
+            assert got == ["one", "two", "three"]
+            ws.terminate()
+            await record.until("close")
+
+
+async def test_fragments_that_were_not_finished_are_not_part_of_the_next_message():
+    """M3: nor those that were begun when the connection was lost."""
+    begun = frame(TEXT, "one", fin=False) + frame(CONT, "two", fin=False)
+    async with script(send_and_close(begun, 1012), send_and_wait(frame(TEXT, "three"))) as uri:
+        ws = reconnecting(uri, binary_type="fragments")
+        record = Record(ws, "open", "close")
+        await record.until("open", 2)
+        async with asyncio.timeout(PATIENCE):
+            assert await ws.recv() == "three"
+        ws.terminate()
         await record.until("close")
 
 

@@ -81,7 +81,10 @@ cdef class Connection(Writer):
     ):
         self.set_up(options, client, state, generate_mask)
         self.set_up_writing(driver, loop)
-        self.queue = EMPTY
+        if self.queue is None:
+            self.queue = EMPTY
+        else:
+            self.queue.drop_incomplete()  # what came whole in the life before is still to be had
         self.thread = PyThread_get_thread_ident()
         self.deadline = 0
         self.reading = True

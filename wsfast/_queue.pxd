@@ -13,6 +13,7 @@ cdef class MessageQueue:
     cpdef object take_message(self)
     cpdef object take_parts(self)
     cpdef object take_fragment(self)
+    cpdef int drop_incomplete(self) except -1
     cpdef int clear(self) except -1
     cdef object item(self, Py_ssize_t index)
     cdef object pop(self)

@@ -27,5 +27,8 @@ class MessageQueue:
     def take_fragment(self) -> Any:
         """Take the next fragment; a whole message is one. None if there is none."""
 
+    def drop_incomplete(self) -> int:
+        """Drop the fragments at the end of a message whose last fragment will not come."""
+
     def clear(self) -> int:
         """Drop all items."""

@@ -107,6 +107,16 @@ cdef class MessageQueue:
             return item
         return (TEXT if isinstance(item, str) else BINARY), item, True
 
+    cpdef int drop_incomplete(self) except -1:
+        while self.count:
+            item = self.item(self.count - 1)
+            if type(item) is not tuple or item[2]:
+                return 0
+            Py_DECREF(item)  # the queue's reference; `item` has its own
+            self.count -= 1
+        self.release_ring()
+        return 0
+
     cpdef int clear(self) except -1:
         while self.count:
             self.pop()

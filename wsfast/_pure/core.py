@@ -14,6 +14,7 @@ from ..offload import LARGE
 from .frame import BINARY, CONT, PONG, TEXT
 from .parser import FrameReader
 from .protocol import CLOSED, IGNORED, OPEN, Protocol
+from .queue import MessageQueue
 from .reasons import BY_USER, EXTENSIONS_BUSY, QUEUE_FULL, TURN_OVER, WRITES_BLOCKED
 from .waiter import SENT
 from .waiting import BATCH, FRAGMENT, MESSAGE, Drain, Receive
@@ -87,7 +88,9 @@ class Connection(Writer):
             self.messages_dropped = 0
             self._receiver: Receive | None = None
             self._drains: list[Drain] = []
+            self._queue = MessageQueue()
         else:
+            self._queue.drop_incomplete()  # what came whole in the life before is still to be had
             # Who waits since the life before looks again, and waits for what comes now.
             if self._receiver is not None:
                 self._receiver.wake(False)

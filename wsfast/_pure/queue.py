@@ -72,3 +72,9 @@ class MessageQueue(deque[Any]):
         if type(item) is tuple:
             return item
         return (TEXT if isinstance(item, str) else BINARY), item, True
+
+    def drop_incomplete(self) -> int:
+        """Drop the fragments at the end of a message whose last fragment will not come."""
+        while self and type(self[-1]) is tuple and not self[-1][2]:
+            self.pop()
+        return 0

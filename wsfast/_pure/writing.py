@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import WriteBufferFull
 from .frame import CONT
 from .protocol import CLOSED, OPEN, Protocol
-from .queue import MessageQueue
 from .reasons import WRITES_BLOCKED
+
+if TYPE_CHECKING:
+    from .queue import MessageQueue
 
 __all__ = ["Cork", "Writer"]
 
@@ -41,12 +43,13 @@ class Writer(Protocol):
         "outbox",
     )
 
+    _queue: MessageQueue
+
     def _set_up_writing(self, driver: Any, loop: Any) -> None:
         """Begin a life, the first or another."""
         self.driver = driver
         self.loop = loop
         self.outbox: Any = None
-        self._queue = MessageQueue()
         self._dispatching = False
         self._lost = False
         self._blocked = False
