@@ -51,7 +51,8 @@ class WebSocket(EventSource, TimedConnection):
     closes the connection.
 
     Made with an address, it connects in the background, as in Node's ``ws``: attach listeners, and
-    "open" tells that it is open. If that fails, "error" and "close" tell so.
+    "open" tells that it is open. If that fails, "error" and "close" tell so; without a listener
+    for "error", the loop's exception handler does.
 
     It belongs to the thread of its event loop. On another thread `send`, `recv`, `ping` and
     `close` only record their arguments and act when the loop awaits them, as with
@@ -65,8 +66,11 @@ class WebSocket(EventSource, TimedConnection):
             ``process_exception``, ``reconnect_delays``, ``min_uptime``, ``max_attempts`` and
             ``max_elapsed`` of `connect`. "reconnecting" tells each time, with the delay in seconds
             and the exception; "error" and "close" come once, when there is no further attempt.
+            `recv` raises for a connection that is lost while it waits, and then waits for the next.
         resend_limit: with ``reconnect``, how many bytes of messages sent while there is no
-            connection are kept for the next; by default none, and such a send fails.
+            connection are kept for the next; by default none, and such a send fails, as
+            always that of an iterable, of a file or of a fragment. They leave behind what listeners
+            of "open" send.
         options: as for `connect`, but redirects are followed only with ``follow_redirects=True``.
 
     Raises:
