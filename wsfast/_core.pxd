@@ -26,6 +26,10 @@ cdef class Drain(Waiter):
 
 cdef class Connection(Writer):
     cdef public double deadline
+    # Of the subclass, which has no floats for them here: each would be an object.
+    cdef public double latency
+    cdef public double next_ping
+    cdef public double heard
     cdef public object message_listener
 
     cdef unsigned long thread

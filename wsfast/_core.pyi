@@ -27,6 +27,9 @@ class Connection(Writer):
     """
 
     deadline: float
+    latency: float
+    next_ping: float
+    heard: float
     message_listener: Callable[[Any, bool], object] | None
     messages_dropped: int
     _thread: int

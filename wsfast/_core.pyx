@@ -86,7 +86,7 @@ cdef class Connection(Writer):
         else:
             self.queue.drop_incomplete()  # what came whole in the life before is still to be had
         self.thread = PyThread_get_thread_ident()
-        self.deadline = 0
+        self.deadline = self.latency = self.next_ping = self.heard = 0
         self.reading = True
         self.turn_scheduled = self.eof_received = False
         self.latest_pong = None

@@ -44,12 +44,9 @@ class TimedConnection(Connection):
         "_bytes_noted",
         "_close_deadline",
         "_idle_since",
-        "_last_received",
-        "_next_ping",
         "_pings",
         "_pong_deadline",
         "_written_checked",
-        "latency",
     )
 
     def __init__(
@@ -72,12 +69,10 @@ class TimedConnection(Connection):
         )
         self._pings: dict[bytes, tuple[float, asyncio.Future[float] | None]] | None = None
         self._close_deadline: float | None = None
-        self._next_ping = 0.0
         self._pong_deadline: float | None = None
-        self._last_received = self._idle_since = 0.0
+        self._idle_since = 0.0
         self._bytes_noted = 0
         self._written_checked: tuple[int, float] | None = None
-        self.latency = 0.0
 
     # Pings
 
@@ -161,13 +156,13 @@ class TimedConnection(Connection):
         """
         if self.state is not State.CLOSED:
             self._note_received(monotonic())
-        return self._last_received
+        return self.heard
 
     def _note_received(self, now: float) -> None:
         """Look whether anything came since the last time."""
         if self.wire_bytes_received != self._bytes_noted:
             self._bytes_noted = self.wire_bytes_received
-            self._last_received = now
+            self.heard = now
 
     def not_open_error(self) -> Exception:
         """What a call raises that needs an open connection."""
@@ -177,10 +172,10 @@ class TimedConnection(Connection):
 
     def start_clock(self) -> None:
         """The connection is open. The first tick finds the next deadline."""
-        self._last_received = now = monotonic()
+        self.heard = now = monotonic()
         self._bytes_noted = self.wire_bytes_received  # not 0 in a further life
         if self.options.ping_interval is not None:
-            self._next_ping = now + self.options.ping_interval
+            self.next_ping = now + self.options.ping_interval
 
     def on_closing(self) -> None:
         self.deadline = 0.0
@@ -266,8 +261,8 @@ class TimedConnection(Connection):
             elif now >= self._pong_deadline:
                 self.fail(KeepaliveTimeout("keepalive ping timeout", "WS_ERR_KEEPALIVE_TIMEOUT"))
                 return 0.0
-        if now >= self._next_ping:
-            self._next_ping = now + options.ping_interval
+        if now >= self.next_ping:
+            self.next_ping = now + options.ping_interval
             if self._pings is None:
                 self._pings = {}
             if len(self._pings) < MAX_PENDING_PINGS:
@@ -277,8 +272,8 @@ class TimedConnection(Connection):
                 if self._pong_deadline is None and options.ping_timeout is not None:
                     self._pong_deadline = now + options.ping_timeout
         if self._pong_deadline is not None:
-            return min(self._next_ping, self._pong_deadline)
-        return self._next_ping
+            return min(self.next_ping, self._pong_deadline)
+        return self.next_ping
 
     def _check_idle(self, now: float) -> float:
         """Fail a connection on which nothing came for too long."""
@@ -286,7 +281,7 @@ class TimedConnection(Connection):
         assert timeout is not None
         if not self.is_reading:
             self._idle_since = now
-        elif now - max(self._last_received, self._idle_since) >= timeout:
+        elif now - max(self.heard, self._idle_since) >= timeout:
             self.fail(
                 KeepaliveTimeout(f"nothing came for {timeout} seconds", "WS_ERR_IDLE_TIMEOUT", 1001)
             )

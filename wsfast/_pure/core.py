@@ -57,8 +57,11 @@ class Connection(Writer):
         "_turn_messages",
         "_turn_scheduled",
         "deadline",
+        "heard",
+        "latency",
         "message_listener",
         "messages_dropped",
+        "next_ping",
     )
 
     def __init__(
@@ -74,7 +77,7 @@ class Connection(Writer):
         first = not hasattr(self, "_reader")
         Protocol.__init__(self, options, client=client, state=state, generate_mask=generate_mask)
         self._set_up_writing(driver, loop)
-        self.deadline = 0.0
+        self.deadline = self.latency = self.next_ping = self.heard = 0.0
         self._thread = get_ident()
         self._max_queue = UNLIMITED if options.max_queue is None else options.max_queue
         self._reading = True
