@@ -154,7 +154,7 @@ async def test_a_close_frame_is_echoed(side, payload):
 
 
 async def test_the_server_ends_the_tcp_connection_first():
-    """L18: as RFC 6455 section 7.1.1 wants it, unlike ws, where both do."""
+    """F6, L18: as RFC 6455 section 7.1.1 wants it, unlike ws, where both do."""
     async with against_client() as (peer, _):
         peer.close()
         assert await peer.closed() == (1000, "")

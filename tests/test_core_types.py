@@ -114,7 +114,7 @@ def same(got, expected):
 
 @pytest.mark.parametrize("binary_type", BINARY_MESSAGES)
 def test_binary_messages_are_of_the_type_that_is_wanted(backend, take, binary_type):
-    """W1."""
+    """W1, K4."""
     connection = make_connection(backend, binary_type=binary_type)
     assert connection.binary_type == binary_type
     assert same(take(connection, PARTS + WHOLE), BINARY_MESSAGES[binary_type])
@@ -133,13 +133,13 @@ def test_the_type_does_not_depend_on_how_the_bytes_come(backend, binary_type, si
 
 @pytest.mark.parametrize("binary_type", BINARY_MESSAGES)
 def test_the_binary_type_is_nothing_to_text(backend, take, binary_type):
-    """W1."""
+    """W1, K4."""
     connection = make_connection(backend, binary_type=binary_type)
     assert take(connection, TEXTS) == ["plain", "é", "€!"]
 
 
 def test_the_binary_type_may_change_from_one_message_to_the_next(backend):
-    """W1."""
+    """W1, K4."""
     connection = make_connection(backend)
     got = []
 
@@ -305,6 +305,7 @@ REPLACED = "a\ufffd\ufffdz"
 @pytest.mark.parametrize("binary_type", ["bytes", "fragments"])
 @pytest.mark.parametrize("size", [1, 1000])
 def test_text_need_not_be_valid(backend, text_type, expected, cut, binary_type, size):
+    """C20."""
     connection = make_connection(
         backend, skip_utf8_validation=True, text_type=text_type, binary_type=binary_type
     )
@@ -325,6 +326,7 @@ def test_text_need_not_be_valid(backend, text_type, expected, cut, binary_type, 
 
 
 def test_what_is_valid_is_handed_out_as_it_is(backend, take):
+    """C20."""
     connection = make_connection(backend, skip_utf8_validation=True)
     assert take(connection, TEXTS) == ["plain", "é", "€!"]
 

@@ -6,6 +6,7 @@ import pickle
 import pkgutil
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_every_module_can_be_imported_and_exports_what_it_says(name):
 
 
 def test_importing_costs_no_more_than_it_must():
-    """Above all not the command line, h11's tests or a TLS context."""
+    """F18: above all not the command line, h11's tests or a TLS context."""
     code = "import sys, wsfast; print(*sorted(sys.modules))"
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -159,6 +160,10 @@ def test_importing_costs_no_more_than_it_must():
     loaded = set(output.split())
     assert not {"wsfast.cli", "rich", "uvloop", "websockets", "argparse"} & loaded
     assert not {"urllib.request", "python_socks"} & loaded
+    installed = {name.partition(".")[0] for name in loaded} & set(packages_distributions())
+    # setuptools loads its own at the start of the interpreter.
+    others = installed - {"_distutils_hack"}
+    assert others <= {"wsfast", "h11", "httptools", "zlib_ng"}, "only h11 is not optional"
 
 
 @pytest.mark.parametrize(

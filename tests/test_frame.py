@@ -46,7 +46,7 @@ def backend(request):
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
 def test_frames_are_written_in_their_shortest_form(backend, arguments, expected):
-    """SD1."""
+    """F3, SD1."""
     written = backend.frame.encode_frame(*arguments)
     assert type(written) is bytes
     assert written == wire(expected)

@@ -360,15 +360,17 @@ async def test_ip_addresses_are_not_asked_for_by_sni(identity, ca):
     context.sni_callback = lambda sock, name, context: names.append(name)
     async with wsfast.serve(echo, "127.0.0.1", 0, ssl=context) as server:
         uri = uri_of(server)
+        by_name = uri.replace("127.0.0.1", "localhost")
         for address, options in (
-            (uri, {}),
-            (uri.replace("127.0.0.1", "localhost"), {}),
-            (uri, {"server_hostname": "localhost"}),
+            (uri, {"ca": ca}),
+            (by_name, {"ca": ca}),
+            (uri, {"ca": ca, "server_hostname": "localhost"}),
+            (by_name, {"verify": False, "server_hostname": ""}),
         ):
-            ws = wsfast.WebSocket(address, ca=ca, **options)
+            ws = wsfast.WebSocket(address, **options)
             await Record(ws).until("open")
             await ws.close()
-    assert names == [None, "localhost", "localhost"]
+    assert names == [None, "localhost", "localhost", None]
 
 
 async def test_small_frames_leave_at_once():

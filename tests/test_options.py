@@ -549,6 +549,13 @@ def test_the_name_for_tls_is_a_str(value):
     refused(connect_securely, "server_hostname", value, TypeError)
 
 
+def test_where_names_are_verified_there_must_be_one():
+    """C26."""
+    text = refused(connect_securely, "server_hostname", "", ValueError)
+    assert "verify=False" in text
+    connect_securely(server_hostname="", verify=False)
+
+
 # --- All of them ------------------------------------------------------------------------------
 
 

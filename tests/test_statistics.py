@@ -41,6 +41,17 @@ async def emptied(server):
 # --- Of a connection --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("size", "header"), [(0, 2), (125, 2), (126, 4), (65535, 4), (65536, 10)])
+async def test_what_a_message_costs_on_the_wire(size, header):
+    """M21: the header of its frame, and the masking key of a client."""
+    async with pair(compression=None) as (client, server):
+        for sender, receiver, key in (client, server, 4), (server, client, 0):
+            before = sender.stats.wire_bytes_sent
+            await sender.send(bytes(size))
+            assert len(await receiver.recv()) == size
+            assert sender.stats.wire_bytes_sent - before == header + key + size
+
+
 async def test_messages_bytes_frames_fragments_and_wire_bytes_are_counted_by_direction():
     """M18: a connection's own counters."""
     async with against_client() as (peer, ws):

@@ -86,7 +86,7 @@ class connect:
             or without any, TLS is 1.2 or 1.3, ALPN offers "http/1.1", renegotiation is refused. A
             redirect to another host does not take ``cert`` along.
         server_hostname: the name that the server is asked for by SNI, and that its certificate must
-            have; by default the address's host.
+            have; by default the address's host. Empty to ask for none, where no name is verified.
         sock: a connected socket to use.
         host, port: to connect to instead of those of the address.
         local_address: (host, port) to connect from.
@@ -192,7 +192,7 @@ class connect:
         )
         if for_tls and not self.uri.secure:
             raise ValueError(f"{for_tls[0]} is of no use with a ws: address; use wss:")
-        if server_hostname is not None:
+        if server_hostname is not None and server_hostname != "":
             check_str("server_hostname", server_hostname)
         self.subprotocols = handshake.check_subprotocols(
             () if subprotocols is None else subprotocols
@@ -244,6 +244,10 @@ class connect:
             self.ssl = self._other_ssl = client_context(ssl, cert, key, ca, verify)
             if cert is not None:
                 self._other_ssl = client_context(None, None, None, ca, verify)
+            if server_hostname == "" and self.ssl.check_hostname:
+                raise ValueError(
+                    "server_hostname must not be empty while names are verified; give verify=False"
+                )
         self.server_hostname = server_hostname
         self._sock = sock
         self._host = host

@@ -84,6 +84,7 @@ def text(response):
 
 
 def test_a_valid_request_is_accepted():
+    """F1."""
     assert answer(REQUEST).serialize() == (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
