@@ -1,6 +1,7 @@
 """What a connection, a server and a client count."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from peers import (
     PING,
     PONG,
     TEXT,
+    Accepted,
     against_client,
     client_of,
     close_payload,
@@ -415,3 +417,22 @@ def test_errors_have_few_codes_whatever_the_exceptions_are():
     assert error_code(SystemExit("bye")) == "SystemExit"
     assert error_code(wsfast.PayloadTooBig(2, 1)) == "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
     assert error_code(wsfast.NetworkError.wrap(BrokenPipeError(32, "broken"))) == "EPIPE"
+
+
+async def test_a_connection_tells_what_its_client_counted():
+    """M18: also one that connects again by itself."""
+    handler = Accepted()
+    async with serve(handler) as server:
+        ws = wsfast.WebSocket(
+            uri_of(server), reconnect=True, reconnect_delays=lambda: itertools.repeat(0)
+        )
+        for connections in 1, 2:
+            other = await handler.get()
+            assert other.client_stats is None
+            await until(lambda: ws.state is wsfast.State.OPEN)
+            assert ws.client_stats.connections == connections
+            if connections == 1:
+                other.terminate()
+                await until(lambda: ws.state is not wsfast.State.OPEN)
+        assert (ws.client_stats.attempts, ws.client_stats.reconnects) == (2, 1)
+        await ws.close()

@@ -29,7 +29,6 @@ from .sweep import Clients
 
 if TYPE_CHECKING:
     from .client import connect
-    from .typing import LoggerLike
 
 __all__ = ["ClientHandshake", "Opening"]
 
@@ -39,14 +38,15 @@ class Releaser:
 
     Args:
         clients: looked after the connection.
-        logger: is told.
+        config: how it was made.
     """
 
-    __slots__ = ("clients", "logger")
+    __slots__ = ("clients", "logger", "stats")
 
-    def __init__(self, clients: Clients, logger: LoggerLike) -> None:
+    def __init__(self, clients: Clients, config: connect) -> None:
         self.clients = clients
-        self.logger = logger
+        self.logger = config.logger
+        self.stats = config.stats
 
     def __call__(self, websocket: WebSocket) -> None:
         self.clients.discard(websocket)
@@ -86,7 +86,7 @@ class Opening:
             "loop": self._loop,
             "client": True,
             "request": self._handshake.request,
-            "release": Releaser(self._clients, config.logger),
+            "release": Releaser(self._clients, config),
             "generate_mask": config.generate_mask,
         }
         if websocket is None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .protocol.http import Request, Response
     from .reconnection import Reconnection
+    from .statistics import ClientStatistics
     from .typing import Data, DataLike, LoggerLike
 
 __all__ = ["WebSocket"]
@@ -247,6 +248,11 @@ class WebSocket(EventSource, TimedConnection):
     def stats(self) -> Statistics:
         """The counters of this connection."""
         return Statistics(*counters(self))
+
+    @property
+    def client_stats(self) -> ClientStatistics | None:
+        """Attempts, connections and failures of whoever made it; None if nobody connected."""
+        return getattr(self._release, "stats", None)
 
     @property
     def buffered_amount(self) -> int:
