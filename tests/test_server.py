@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 
 import pytest
 from peers import (
@@ -48,6 +49,78 @@ async def test_a_closed_server_can_be_started_again():
     for _ in range(2):
         async with server:
             await round_trip(uri_of(server))
+
+
+async def test_starting_a_server_that_listens_changes_nothing():
+    """As in ``server = await serve(...)`` and ``async with server:`` behind it."""
+    server = await serve()
+    sockets = server.sockets
+    async with server:
+        assert await server.start() is server
+        assert server.sockets == sockets
+        await round_trip(uri_of(server))
+    assert not server.is_serving
+    assert all(sock.fileno() < 0 for sock in sockets)
+
+
+@pytest.mark.parametrize("no_server", [False, True])
+async def test_a_server_that_closes_cannot_be_started_before_it_has(no_server):
+    server = wsfast.WebSocketServer(no_server=True) if no_server else serve()
+    await server.start()
+    closing = server.close()
+    with pytest.raises(RuntimeError, match=r"closing; await wait_closed\(\) before you start it"):
+        await server.start()
+    await closing
+    async with server:
+        assert server.is_serving
+    assert not server.is_serving
+
+
+def test_a_server_may_live_again_in_another_event_loop():
+    """What was waited for is of the loop in which it was."""
+    server = serve()
+
+    async def live():
+        async with server, asyncio.timeout(PATIENCE):
+            forever = asyncio.create_task(server.serve_forever())
+            async with wsfast.connect(uri_of(server)) as ws:
+                await ws.send("hello")
+                assert await ws.recv() == "hello"
+                server.close()
+                await forever
+
+    for _ in range(2):
+        asyncio.run(live())
+
+
+def test_a_server_that_was_not_closed_cannot_be_started_in_another_event_loop():
+    server = serve()
+
+    async def start_again():
+        with pytest.raises(RuntimeError, match="not closed in the event loop that it is of"):
+            await server.start()
+
+    async def close():
+        await server.close()
+
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(server.start())
+        second.run(start_again())
+        first.run(close())
+
+
+async def test_a_socket_that_cannot_listen_leaves_the_server_as_it_was():
+    errors = []
+    connected, other = socket.socketpair()
+    with connected, other:
+        server = wsfast.WebSocketServer(sock=connected)
+        server.on("error", errors.append)
+        for _ in range(2):
+            with pytest.raises(OSError) as caught:
+                await server.start()
+            assert errors.pop() is caught.value
+            assert server.sockets == ()
+            assert not server.is_serving
 
 
 async def test_serve_forever_starts_the_server_and_ends_when_it_is_closed():

@@ -258,12 +258,20 @@ class WebSocketServer(EventSource):
     # Life
 
     async def start(self) -> WebSocketServer:
-        """Begin to listen.
+        """Begin to listen; nothing happens if the server does so already.
 
         Raises:
             OSError: the address cannot be listened on. It is told to "error", too.
+            RuntimeError: the server is closing, or it was left open in another event loop.
         """
-        self.loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self._closing is not None and not self._closing.done():
+            raise RuntimeError("the server is closing; await wait_closed() before you start it")
+        if self._sockets:
+            if self.loop is not loop:
+                raise RuntimeError("the server was not closed in the event loop that it is of")
+            return self
+        self.loop = loop
         if self._no_server:
             self._enter()
             return self
@@ -285,7 +293,8 @@ class WebSocketServer(EventSource):
         self.loop = asyncio.get_running_loop()
         self._running = True
         self._closing = None
-        self._closed.clear()
+        if self._closed.is_set():
+            self._closed = asyncio.Event()  # those that were waited for belong to their loop
 
     async def _listen(self) -> None:
         if self._sock is not None:
@@ -296,7 +305,18 @@ class WebSocketServer(EventSource):
             assert self._port is not None
             sockets = listening_sockets(self._host, self._port, self._backlog, self._reuse_port)
         self._sockets = tuple(sockets)
-        self._acceptors = [await self._accept_on(sock) for sock in sockets]
+        try:
+            for sock in sockets:
+                self._acceptors.append(await self._accept_on(sock))
+        except BaseException:
+            for acceptor in self._acceptors:
+                acceptor.close()
+            if self._sock is None:
+                for sock in sockets:
+                    sock.close()
+            self._acceptors = []
+            self._sockets = ()
+            raise
 
     async def _accept_on(self, sock: socket.socket) -> Any:
         """Accept the connections of a listening socket; returns what stops doing so by close()."""
@@ -418,7 +438,7 @@ class WebSocketServer(EventSource):
 
     async def _close(self) -> None:
         try:
-            self._idle.clear()
+            self._idle = asyncio.Event()
             if self._open or self._handshakes:
                 await self._idle.wait()
             if self._tasks:
