@@ -203,7 +203,7 @@ async def test_process_response_cannot_agree_to_other_extensions(caplog):
         with pytest.raises(wsfast.InvalidStatus) as caught:
             await wsfast.connect(uri_of(server))
     assert caught.value.response.status_code == 500
-    assert "process_response cannot change Sec-WebSocket-Extensions" in caplog.text
+    assert "cannot change Sec-WebSocket-Extensions" in caplog.text
 
 
 @pytest.mark.parametrize("process_response", [replace, replace_later])
@@ -274,6 +274,19 @@ async def test_a_hook_that_raises_is_answered_with_500_and_logged(hook, failing,
     assert "hunter2" in caplog.text
 
 
+async def test_a_hook_that_asks_for_a_result_that_was_cancelled_is_answered_with_500(caplog):
+    """It is an exception as any other: nobody cancels a function."""
+
+    def hook(*arguments):
+        raise asyncio.CancelledError("hunter2")
+
+    async with serve(verify_client=hook) as server:
+        head, body = await exchange(server, request())
+    assert head.status == 500
+    assert "hunter2" in caplog.text
+    assert "hunter2" not in body
+
+
 @pytest.mark.parametrize("verdict", [None, 1, "yes", wait_and_teapot])
 async def test_verify_client_must_decide_by_a_bool(verdict, caplog):
     """What is only true, as a function that was not called, must not let everybody in."""
@@ -301,6 +314,28 @@ async def test_a_response_that_cannot_be_sent_is_answered_with_500(status, caplo
     assert "x" not in head.headers
     assert body == "Failed to open a WebSocket connection: the server has an internal error.\n"
     assert "invalid reason phrase" in caplog.text
+
+
+@pytest.mark.parametrize("status", ["200", None, 20])
+async def test_a_response_without_a_status_is_answered_with_500(status, caplog):
+    """Also where refusals are logged."""
+    caplog.set_level(logging.DEBUG, "wsfast.server")
+    broken = wsfast.Response(status, "OK", wsfast.Headers())
+    async with serve(process_request=lambda ws, request: broken) as server:
+        head, _ = await exchange(server, request())
+    assert head.status == 500
+
+
+async def test_a_101_has_no_body(caplog):
+    """The client would take it for frames."""
+
+    def process_response(ws, request, response):
+        response.body = b"\x81\x02hi"
+
+    async with serve(process_response=process_response) as server:
+        head, _ = await exchange(server, request())
+    assert head.status == 500
+    assert "a 101 has no body" in caplog.text
 
 
 async def test_what_a_client_sends_while_a_hook_is_awaited_comes_through_in_order():

@@ -178,8 +178,8 @@ class ServerHandshake:
                 hook, arguments = steps.send(value)
                 try:
                     value = hook(*arguments)
-                except Exception as error:
-                    self._fail(error)
+                except (Exception, asyncio.CancelledError) as error:
+                    self._fail(error)  # cancelled is what it asked for the result of, not itself
                     return None
                 if value is not None and isawaitable(value):
                     return value
@@ -320,12 +320,12 @@ class ServerHandshake:
         logs.handshake_refused(server.logger, self._driver, response.status_code, error)
         self._answer(response)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Answer a request that a hook failed at."""
         self._note_failure(error)
         self._answer(handshake.rejection(error))
 
-    def _note_failure(self, error: Exception) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         self._server.tally.failed(error)
         logs.handshake_failed(self._server.logger, self._driver, error)
 
@@ -354,6 +354,8 @@ class ServerHandshake:
         else:
             try:
                 self._check_extensions(response)
+                if response.body:
+                    raise ValueError("a 101 has no body: the client would take it for frames")
                 answer = response.serialize()
             except Exception as error:
                 self._fail_response(error)
@@ -380,7 +382,10 @@ class ServerHandshake:
         if header is None:
             self._drop_extensions()
         elif self._extensions is None or header != self._extensions.header:
-            raise ValueError("process_response cannot change Sec-WebSocket-Extensions")
+            raise ValueError(
+                "process_response and listeners for 'headers' cannot change "
+                "Sec-WebSocket-Extensions, only leave it out"
+            )
 
     def _drop_extensions(self) -> None:
         """The handshake fails behind their negotiation."""

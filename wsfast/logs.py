@@ -92,9 +92,7 @@ def handshake_refused(
     level, log = (logging.DEBUG, logger.debug) if error is None else (logging.INFO, logger.info)
     if logger.isEnabledFor(level):
         code = None if error is None else error_code(error)
-        extra = of_handshake(
-            driver, "handshake_refused", status_code=int(status_code), error_code=code
-        )
+        extra = of_handshake(driver, "handshake_refused", status_code=status_code, error_code=code)
         reason = f"status {status_code}" if error is None else visible(str(error))
         log("connection rejected: %s", reason, extra=extra)
 
