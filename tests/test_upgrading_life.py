@@ -67,7 +67,9 @@ async def test_a_socket_of_datagrams_is_refused():
 async def test_arguments_of_other_types_are_refused_and_take_nothing():
     server = wsfast.WebSocketServer(no_server=True)
     async with socket_pair() as (sock, _):
-        with pytest.raises(TypeError, match="request must be bytes-like, not str"):
+        with pytest.raises(
+            TypeError, match="request must be a wsfast.Request or bytes-like, not str"
+        ):
             server.handle_upgrade("GET /", sock)
         with pytest.raises(TypeError, match="head must be bytes-like, not str"):
             server.handle_upgrade(request(), sock, "head")

@@ -26,7 +26,7 @@ def handle_upgrade(
 ) -> asyncio.Future[WebSocket | None]:
     """See `WebSocketServer.handle_upgrade`."""
     if not isinstance(request, Request):
-        request = as_bytes("request", request)
+        request = as_bytes("request", request, "a wsfast.Request or bytes-like")
     elif not isinstance(request.headers, Headers):
         raise TypeError(f"the request's headers must be a Headers, not {request.headers!r}")
     head = as_bytes("head", head)
@@ -45,12 +45,12 @@ def handle_upgrade(
     return opening.done
 
 
-def as_bytes(name: str, data: Any) -> bytes:
+def as_bytes(name: str, data: Any, kind: str = "bytes-like") -> bytes:
     """Refuse what is not bytes."""
     try:
         return memoryview(data).tobytes()
     except TypeError:
-        raise TypeError(f"{name} must be bytes-like, not {type(data).__name__}") from None
+        raise TypeError(f"{name} must be {kind}, not {type(data).__name__}") from None
 
 
 class UpgradeHandshake(ServerHandshake):
