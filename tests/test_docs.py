@@ -70,3 +70,15 @@ def test_links_lead_somewhere():
 def test_files_that_are_named_exist():
     for name in re.findall(r"\bexamples/[\w.]+", EXTENSIONS):
         assert (ROOT / name).exists(), name
+
+
+def test_links_to_files_lead_somewhere():
+    """From every page."""
+    links = [
+        (page, link)
+        for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    ]
+    assert len(links) > 20
+    for page, link in links:
+        assert (page.parent / link).exists(), f"{link} in {page.name}"

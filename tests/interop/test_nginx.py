@@ -8,6 +8,7 @@ import socket
 import string
 
 import pytest
+from example_programs import EXAMPLES, program
 
 import wsfast
 
@@ -31,26 +32,26 @@ http {
     fastcgi_temp_path $directory/fastcgi;
     uwsgi_temp_path $directory/uwsgi;
     scgi_temp_path $directory/scgi;
-    map $$http_upgrade $$connection_upgrade {
-        default upgrade;
-        ''      close;
-    }
-    server {
-        listen 127.0.0.1:$port$tls;
-        location / {
-            proxy_pass http://$upstream;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $$http_upgrade;
-            proxy_set_header Connection $$connection_upgrade;
-            proxy_set_header Host $$host;
-            proxy_set_header X-Forwarded-For $$proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $$scheme;
-            proxy_set_header X-Forwarded-Host $$http_host;
-            proxy_read_timeout ${idle}s;
-        }
-    }
+    $servers
 }
 """)
+
+EXAMPLE = (EXAMPLES / "nginx.conf").read_text()
+
+
+def configuration(port, upstream, tls, files):
+    """The example, with what a user of it changes, and a shorter time."""
+    text = EXAMPLE
+    for before, after in (
+        ("127.0.0.1:8765", upstream),
+        ("listen 443 ssl", f"listen 127.0.0.1:{port}{' ssl' if tls else ''}"),
+        ("/etc/ssl/example.com.crt", str(files["cert"])),
+        ("/etc/ssl/example.com.key", str(files["key"])),
+        ("proxy_read_timeout 60s", f"proxy_read_timeout {IDLE}s"),
+    ):
+        assert text.count(before) == 1
+        text = text.replace(before, after)
+    return text
 
 
 async def echo(ws):
@@ -59,17 +60,44 @@ async def echo(ws):
 
 
 TRUST = {"trusted_proxies": ["127.0.0.0/8", "unix"]}
-# What stands behind the port where nginx ends TLS.
-TLS = " ssl; ssl_certificate {cert}; ssl_certificate_key {key}"
 
 
 @pytest.fixture
-def behind_nginx(run_peer, serving, tmp_path, files):
-    """An async context manager for a wsfast server behind nginx; gives the address of nginx."""
+def run_nginx(run_peer, tmp_path, files):
+    """A context manager for nginx in front of an address; gives its port."""
     # Debian puts it where the path of a user does not lead.
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if nginx is None:
         pytest.skip("nginx is not installed: `make interop` installs it")
+
+    @contextlib.contextmanager
+    def run(upstream, tls):
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            port = sock.getsockname()[1]
+            values = {
+                "directory": tmp_path,
+                # Nobody else gets to the directory of a test.
+                "user": "user root;" if os.getuid() == 0 else "",
+                "servers": configuration(port, upstream, tls, files),
+            }
+            config = tmp_path / "nginx.conf"
+            config.write_text(CONFIG.substitute(values))
+            # nginx takes over the socket, as in an upgrade of itself, so the port is ours.
+            process = run_peer(
+                [nginx, "-p", tmp_path, "-c", config, "-e", "stderr"],
+                env={**os.environ, "NGINX": f"{sock.fileno()};"},
+                pass_fds=[sock.fileno()],
+            )
+            with process as peer:
+                peer.wait_for("start worker process ")
+                yield port
+
+    return run
+
+
+@pytest.fixture
+def behind_nginx(run_nginx, serving, tmp_path):
+    """An async context manager for a wsfast server behind nginx; gives the address of nginx."""
 
     @contextlib.asynccontextmanager
     async def start(handler, tls=False, unix=False, **options):
@@ -80,28 +108,9 @@ def behind_nginx(run_peer, serving, tmp_path, files):
             else serving(handler, **options)
         )
         async with server as url:
-            with socket.create_server(("127.0.0.1", 0)) as sock:
-                port = sock.getsockname()[1]
-                values = {
-                    "directory": tmp_path,
-                    "port": port,
-                    "upstream": f"unix:{path}" if unix else url.removeprefix("ws://"),
-                    "idle": IDLE,
-                    # Nobody else gets to the directory of a test.
-                    "user": "user root;" if os.getuid() == 0 else "",
-                    "tls": TLS.format(**files) if tls else "",
-                }
-                config = tmp_path / "nginx.conf"
-                config.write_text(CONFIG.substitute(values))
-                # nginx takes over the socket, as in an upgrade of itself, so the port is ours.
-                process = run_peer(
-                    [nginx, "-p", tmp_path, "-c", config, "-e", "stderr"],
-                    env={**os.environ, "NGINX": f"{sock.fileno()};"},
-                    pass_fds=[sock.fileno()],
-                )
-                with process as peer:
-                    peer.wait_for("start worker process ")
-                    yield f"{'wss' if tls else 'ws'}://127.0.0.1:{port}"
+            upstream = f"unix:{path}" if unix else url.removeprefix("ws://")
+            with run_nginx(upstream, tls) as port:
+                yield f"{'wss' if tls else 'ws'}://127.0.0.1:{port}"
 
     return start
 
@@ -201,6 +210,25 @@ async def test_nobody_is_believed_who_is_not_trusted(behind_nginx, watch):
             (host, port), scheme, header = await done
         assert (host, scheme, header) == ("127.0.0.1", "ws", "127.0.0.2")
         assert port > 0
+
+
+@pytest.mark.parametrize("trust", [True, False])
+async def test_a_server_that_prints_who_is_connected(run_nginx, ca, trust):
+    """The example that the configuration is made for."""
+    with program("client_address.py", 0, *["127.0.0.1"] * trust) as server:
+        with run_nginx(f"127.0.0.1:{server.port()}", tls=True) as port:
+            for spoofed in {}, {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http"}:
+                connecting = wsfast.connect(
+                    f"wss://127.0.0.1:{port}",
+                    ca=ca,
+                    additional_headers=spoofed,
+                    local_address=("127.0.0.2", 0),
+                )
+                async with asyncio.timeout(TIMEOUT), connecting:
+                    client = "127.0.0.2 by wss" if trust else "127.0.0.1 by ws"
+                    line = await asyncio.to_thread(server.line)
+                    assert line == f"connected from 127.0.0.1: a client at {client}"
+        server.stop()
 
 
 async def test_many_connections_pass_through_nginx_at_once(behind_nginx):
