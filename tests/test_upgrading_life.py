@@ -202,3 +202,18 @@ async def test_a_request_that_does_not_come_is_given_up():
     ):
         assert await server.handle_upgrade(b"GET / HTTP/1.1\r\n", sock) is None
         assert await peer.rest() == b""
+
+
+async def test_addresses_of_a_unix_socket_are_known_behind_its_end():
+    """Also if nobody asked before: not every loop can tell when the socket is closed."""
+    server = wsfast.WebSocketServer(no_server=True)
+    async with server, socket_pair() as (sock, peer):
+        ws = await server.handle_upgrade(request(), sock)
+        assert (await peer.head()).status == 101
+        ws.terminate()
+        await peer.wait_closed()
+        await ws.wait_closed()
+        await asyncio.sleep(0)  # in which the loop closes the socket
+        assert (ws.remote_address, ws.local_address) == ("", "")
+        assert ws.client_address is None
+        assert repr(ws) == "<WebSocket server CLOSED >"

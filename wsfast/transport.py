@@ -105,6 +105,8 @@ class TransportDriver(asyncio.BufferedProtocol):
             receive_buffers[loop] = ReceiveBuffer()
         self._shared = receive_buffers[loop]
         transport.set_write_buffer_limits(high=self._write_limit, low=self._write_limit // 4)
+        for name in "sockname", "peername":
+            transport.get_extra_info(name)  # uvloop keeps it, and fails when the socket is closed
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.proto == 0 and sock.family in INTERNET:
             # A socket that a user made; for others the loop did it.
