@@ -178,6 +178,28 @@ def test_what_a_client_breaks_does_not_break_the_header_of_the_proxy():
 
 
 @pytest.mark.parametrize(
+    "sent", ['for="', "for", "", ";", 'for="\\', "for=127.0.0.1,", 'a="x, for=1']
+)
+@pytest.mark.parametrize("node", ["192.0.2.1", '"[2001:db8::1]"', '"192.0.2.1:80"'])
+def test_what_a_client_breaks_does_not_hide_what_the_proxy_puts_behind_it(sent, node):
+    """M14: nor in the same header: a client must not pass for the proxy."""
+    client = by_rfc(f"for={node};proto=https")
+    assert client.address != PROXY
+    assert by_rfc(f"{sent}, for={node};proto=https") == client
+    assert by_rfc(f"{sent}, for={node};proto=https, for=10.0.0.2") == client
+    assert by_rfc(f"{sent}, for=10.0.0.2") == DIRECT
+
+
+@pytest.mark.parametrize(
+    "quoted", ["a,for=192.0.2.1", 'a,for=192.0.2.1;x=\\"y', "a,for=192.0.2.1;x="]
+)
+def test_what_a_proxy_quotes_is_no_element_of_its_own(quoted):
+    """M14: a client may have said it, for instance as the host."""
+    assert by_rfc(f'host="{quoted}"') == DIRECT._replace(host=quoted.replace("\\", ""))
+    assert by_rfc(f'", host="{quoted}"') == DIRECT
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "",

@@ -210,24 +210,39 @@ def forwarded_hops(values: list[str]) -> Iterator[Hop]:
     """The elements of Forwarded, from the right.
 
     Each header is read on its own: one that a client broke does not break the proxy's behind it.
+    Nor does what a client broke and a proxy went on with, behind a comma: otherwise a client could
+    pass for the proxy.
 
     Raises:
-        InvalidHeaderFormat: a header is not as RFC 7239 section 4 has it.
+        InvalidHeaderFormat: an element is not as RFC 7239 section 4 has it.
     """
     for value in reversed(values):
-        elements: list[dict[str, str]] = [{}]
-        scanner = Scanner("Forwarded", value)
-        separator = ";"
-        while separator:
-            if separator == ",":
-                elements.append({})
-            name = scanner.token().lower()
-            if name in elements[-1] or not scanner.skip("="):
-                raise scanner.invalid(f"{name} is repeated, or has no value")
-            elements[-1][name] = scanner.value(strict=False)
-            separator = scanner.separator(";,")
-        for element in reversed(elements):
-            yield Hop(element.get("for"), element.get("proto"), element.get("host"))
+        try:
+            yield from reversed(forwarded_elements(value))
+        except InvalidHeader:
+            # What is quoted may have commas; a piece of it is no element, as its quotes are odd.
+            for piece in reversed(value.split(",")):
+                yield from forwarded_elements(piece.strip(" \t"))
+
+
+def forwarded_elements(value: str) -> list[Hop]:
+    """The elements of a Forwarded header, from the left.
+
+    Raises:
+        InvalidHeaderFormat: it is not as RFC 7239 section 4 has it.
+    """
+    elements: list[dict[str, str]] = [{}]
+    scanner = Scanner("Forwarded", value)
+    separator = ";"
+    while separator:
+        if separator == ",":
+            elements.append({})
+        name = scanner.token().lower()
+        if name in elements[-1] or not scanner.skip("="):
+            raise scanner.invalid(f"{name} is repeated, or has no value")
+        elements[-1][name] = scanner.value(strict=False)
+        separator = scanner.separator(";,")
+    return [Hop(known.get("for"), known.get("proto"), known.get("host")) for known in elements]
 
 
 def x_forwarded_hops(headers: Headers) -> Iterator[Hop]:
