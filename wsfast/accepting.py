@@ -354,8 +354,6 @@ class ServerHandshake:
         else:
             try:
                 self._check_extensions(response)
-                if response.body:
-                    raise ValueError("a 101 has no body: the client would take it for frames")
                 answer = response.serialize()
             except Exception as error:
                 self._fail_response(error)

@@ -65,11 +65,8 @@ async def adopt(
         transport.abort()
         raise
     driver = TransportDriver(target, write_limit)
-    through.set_protocol(driver)
-    driver.connection_made(through)
+    driver.take_over(through)
     early.replay(driver)
-    if not through.is_closing():
-        through.resume_reading()
 
 
 def connection_reset() -> OSError:

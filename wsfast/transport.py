@@ -81,15 +81,18 @@ class TransportDriver(asyncio.BufferedProtocol):
         self._eof = False
 
     def take_over(self, transport: Any) -> None:
-        """Drive a transport that had another protocol until now."""
-        transport.pause_reading()  # uvloop reads on to the last one otherwise
-        transport.set_protocol(self)
-        if transport.get_write_buffer_size():
-            # Nobody knows whether it told its last protocol to pause. With no room at all it has,
-            # and will tell this one when it goes on.
-            transport.set_write_buffer_limits(high=0)
-            self._blocked = True
-        transport.resume_reading()
+        """Drive a transport that had another protocol until now, paused or not."""
+        if transport.is_closing():
+            transport.set_protocol(self)
+        else:
+            transport.pause_reading()  # uvloop reads on to the last one otherwise
+            transport.set_protocol(self)
+            if transport.get_write_buffer_size():
+                # Nobody knows whether it told its last protocol to pause. With no room at all it
+                # has, and will tell this one when it goes on.
+                transport.set_write_buffer_limits(high=0)
+                self._blocked = True
+            transport.resume_reading()
         self.connection_made(transport)
 
     # From the loop

@@ -372,6 +372,12 @@ def test_a_status_that_breaks_the_status_line_is_refused(status):
         Response(status, "", Headers()).serialize()
 
 
+def test_a_body_that_would_be_taken_for_what_follows_is_refused():
+    """A 101 ends with its head (RFC 9110 section 15.2); then come frames."""
+    with pytest.raises(ValueError, match="^a 101 has no body$"):
+        Response(101, "Switching Protocols", Headers(), b"\x81\x00").serialize()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

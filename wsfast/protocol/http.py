@@ -155,12 +155,15 @@ class Response:
         """The response as bytes.
 
         Raises:
-            ValueError: the status or the reason would break the status line.
+            ValueError: the status or the reason would break the status line, or a body would be
+                taken for what follows a 101.
         """
         if not 100 <= self.status_code <= 999:
             raise ValueError(f"invalid status code: {self.status_code!r}")
         if not _REASON.fullmatch(self.reason_phrase):
             raise ValueError(f"invalid reason phrase: {self.reason_phrase!r}")
+        if self.body and self.status_code < 200:  # RFC 9110 section 15.2
+            raise ValueError(f"a {self.status_code:d} has no body")
         line = f"HTTP/1.1 {self.status_code:d} {self.reason_phrase}\r\n"
         return line.encode("iso-8859-1") + self.headers.serialize() + self.body
 
