@@ -274,17 +274,26 @@ async def test_a_hook_that_raises_is_answered_with_500_and_logged(hook, failing,
     assert "hunter2" in caplog.text
 
 
-async def test_a_hook_that_asks_for_a_result_that_was_cancelled_is_answered_with_500(caplog):
-    """It is an exception as any other: nobody cancels a function."""
+def cancelled(*arguments):
+    raise asyncio.CancelledError("hunter2")
 
-    def hook(*arguments):
-        raise asyncio.CancelledError("hunter2")
 
+async def cancelled_later(*arguments):
+    await asyncio.sleep(0)
+    cancelled()
+
+
+@pytest.mark.parametrize("hook", [cancelled, cancelled_later])
+async def test_a_hook_that_asks_for_what_was_cancelled_is_answered_with_500_and_logged(
+    hook, caplog
+):
+    """It is an exception as any other: nobody cancels the handshake."""
     async with serve(verify_client=hook) as server:
         head, body = await exchange(server, request())
     assert head.status == 500
     assert "hunter2" in caplog.text
     assert "hunter2" not in body
+    assert server.stats.errors == {"CancelledError": 1}
 
 
 @pytest.mark.parametrize("verdict", [None, 1, "yes", wait_and_teapot])

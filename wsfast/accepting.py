@@ -179,7 +179,8 @@ class ServerHandshake:
                 try:
                     value = hook(*arguments)
                 except (Exception, asyncio.CancelledError) as error:
-                    self._fail(error)  # cancelled is what it asked for the result of, not itself
+                    # What is cancelled is something that the hook asked for, not the handshake.
+                    self._fail(error)
                     return None
                 if value is not None and isawaitable(value):
                     return value
@@ -203,8 +204,11 @@ class ServerHandshake:
         except Exception as error:
             self._fail(error)
         except asyncio.CancelledError as error:
-            self._answer(handshake.rejection(error))
-            raise
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self._answer(handshake.rejection(error))
+                raise
+            self._fail(error)
         finally:
             steps.close()
 
