@@ -47,7 +47,7 @@ async def serve(reader, writer):
 
     @ws.on("message")
     def message(data, is_binary):
-        for other in connections:
+        for other in tuple(connections):  # one that fails is discarded at once
             other.send(data)
 
     @ws.on("close")
