@@ -257,6 +257,34 @@ async def test_a_client_that_does_not_go_after_503_is_cut_off():
         assert (await peer.head()).status == 503
 
 
+PAGE = b"x" * 2**24
+
+
+def page(ws, request):
+    return wsfast.Response(200, "OK", wsfast.Headers(), PAGE)
+
+
+async def test_a_page_that_is_on_its_way_arrives():
+    async with (
+        serve(process_request=page) as server,
+        raw_client(server, request("/page")) as peer,
+    ):
+        assert (await peer.head()).status == 200
+        closing = asyncio.create_task(server.close())
+        assert await peer.rest() == PAGE
+        await peer.wait_closed()
+        await soon(closing)
+
+
+async def test_a_page_that_nobody_reads_is_cut_off():
+    async with (
+        serve(process_request=page, close_timeout=SHORT) as server,
+        raw_client(server, request("/page")) as peer,
+    ):
+        assert (await peer.head()).status == 200
+        await soon(server.close())
+
+
 async def test_a_client_that_connected_in_advance_is_dropped():
     async with serve() as server, raw_client(server) as peer:
         await until(lambda: server._handshakes)

@@ -306,8 +306,9 @@ class ServerHandshake:
         if self._started and not self._answered:
             self._end_hook()
             self._answer(handshake.text_response(503, SERVER_CLOSING))
-        else:
+        elif not (self._answered and self._driver.get_extra_info(self, "buffered")):
             # It has asked for nothing, as browsers that connect in advance, or has its answer.
+            # One that is on its way, a page for instance, gets as far as close_timeout lets it.
             self._driver.abort(self)
 
     def _refuse(self, error: InvalidHandshake) -> None:
