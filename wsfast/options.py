@@ -124,7 +124,7 @@ class Options:
         close_timeout: for the closing handshake and the end of the TCP connection.
         ping_interval: between the pings that keep the connection alive.
         ping_timeout: for the pong, and for progress of a blocked write.
-        idle_timeout: without any frame from the peer.
+        idle_timeout: without a byte from the peer.
         write_timeout: without progress of a blocked write.
         codec: encodes what is sent and decodes what is received, as `HeaderJSON` does.
         auto_pong: answer pings. Otherwise a "ping" listener may, with ``ws.pong(data)``.
