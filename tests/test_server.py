@@ -123,6 +123,11 @@ async def test_a_socket_that_cannot_listen_leaves_the_server_as_it_was():
             assert not server.is_serving
 
 
+def test_a_port_in_the_place_of_the_host_is_called_so():
+    with pytest.raises(TypeError, match="host must be a str, several, or None, not 8765"):
+        wsfast.WebSocketServer(8765)
+
+
 async def test_serve_forever_starts_the_server_and_ends_when_it_is_closed():
     server = wsfast.WebSocketServer("127.0.0.1", 0)
     listening = asyncio.Event()

@@ -173,6 +173,12 @@ class WebSocketServer(EventSource):
         self.options = Options.take(options)
         if options:
             raise TypeError(f"there is no option {next(iter(options))!r}")
+        if isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
+            names = [] if host is None else [host]
+        else:
+            host = names = list(host)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(f"host must be a str, several, or None, not {host!r}")
         check_flag("no_server", no_server)
         if sum(given is not None for given in (sock, unix_path, port, no_server or None)) != 1:
             raise ValueError('give exactly one of "port", "sock", "unix_path" and "no_server"')
@@ -182,12 +188,6 @@ class WebSocketServer(EventSource):
             check_int("port", port, 0, 65535)
         if unix_path is not None:
             check_str("unix_path", unix_path)
-        if isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
-            names = [] if host is None else [host]
-        else:
-            host = names = list(host)
-        if not all(isinstance(name, str) for name in names):
-            raise TypeError(f"host must be a str, several, or None, not {host!r}")
         if path is not None:
             check_str("path", path)
             if not path.startswith("/"):
