@@ -140,6 +140,10 @@ def test_1_10_the_realm_is_quoted():
     assert response.headers["WWW-Authenticate"] == r'Basic realm="a\"b\\", charset="UTF-8"'
 
 
+# Without what was given, in which there may be a password.
+NOT_PAIRS = "invalid credentials argument: it must be a pair of str, or several"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -149,10 +153,10 @@ def test_1_10_the_realm_is_quoted():
             TypeError,
             "provide either credentials or check_credentials",
         ),
-        ({"credentials": 42}, TypeError, "invalid credentials argument: 42"),
-        ({"credentials": "ab"}, TypeError, "invalid credentials argument: 'ab'"),
-        ({"credentials": ("a", 5)}, TypeError, "invalid credentials argument: ('a', 5)"),
-        ({"credentials": [("a", "b"), "cd"]}, TypeError, "invalid credentials argument: "),
+        ({"credentials": 42}, TypeError, NOT_PAIRS),
+        ({"credentials": "ab"}, TypeError, NOT_PAIRS),
+        ({"credentials": ("a", 5)}, TypeError, NOT_PAIRS),
+        ({"credentials": [("a", "b"), "cd"]}, TypeError, NOT_PAIRS),
         ({"credentials": ("a:b", "c")}, ValueError, "cannot have a colon"),
         ({"credentials": ("a", "b"), "realm": "a\r\nb"}, ValueError, "cannot hold"),
     ],

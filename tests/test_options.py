@@ -484,6 +484,15 @@ def test_headers_are_pairs(make, value):
 
 @in_clients
 @pytest.mark.parametrize(
+    "value", ["Cookie: secret", [("Cookie", "secret", 1)], [("X", "y"), "Cookie: secret"]]
+)
+def test_what_is_no_header_is_not_shown_because_it_may_be_a_password(make, value):
+    with pytest.raises(TypeError, match=r"^additional_headers must be .* not (str|tuple)$"):
+        make(additional_headers=value)
+
+
+@in_clients
+@pytest.mark.parametrize(
     "name",
     [
         "Connection",

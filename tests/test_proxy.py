@@ -109,6 +109,18 @@ def test_m14_a_password_is_not_shown():
     with pytest.raises(InvalidProxy) as caught:
         parse_proxy("http://user:secret@proxy/path")
     assert str(caught.value) == "http://***@proxy/path isn't a valid proxy: path is meaningless"
+    assert repr(caught.value) == "InvalidProxy('http://***@proxy/path', 'path is meaningless')"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["user:secret@proxy:3128", "http:/user:secret@proxy", "http://us\ner:sec\nret@proxy"]
+)
+def test_a_password_is_not_shown_either_where_the_address_is_malformed(proxy):
+    with pytest.raises(InvalidProxy) as caught:
+        parse_proxy(proxy)
+    for text in str(caught.value), repr(caught.value):
+        assert "***@proxy" in text
+        assert "ret" not in text
 
 
 def test_m14_there_are_no_credentials_without_a_user_name():

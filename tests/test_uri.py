@@ -220,11 +220,21 @@ def test_c2_1_9_what_is_not_an_address_is_refused(uri, msg):
     assert str(caught.value).endswith(f" isn't a valid URI: {msg}")
 
 
-@pytest.mark.parametrize("uri", ["ws://user:secret@localhost:0/", "ws://user:se/cret@localhost/"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "ws://user:secret@localhost:0/",
+        "ws://user:se/cret@localhost/",
+        "ws://us\ner:se\ncret@localhost/",
+        "ws:/user:secret@localhost/",
+        "user:secret@localhost",
+    ],
+)
 def test_1_12_an_error_does_not_show_the_password(uri):
     with pytest.raises(InvalidURI) as caught:
         parse_uri(uri)
     assert "cret" not in str(caught.value)
+    assert "cret" not in repr(caught.value)
 
 
 def test_the_text_of_an_address_is_in_normal_form_and_without_credentials():

@@ -168,11 +168,11 @@ def _compare_with(credentials: object) -> Callable[[str, str], bool]:
     """A ``check_credentials`` that takes as long for a user that it does not know."""
     pairs = [credentials] if _is_pair(credentials) else credentials
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
-        raise TypeError(f"invalid credentials argument: {credentials!r}")
+        raise _not_credentials()
     passwords: dict[str, bytes] = {}
     for pair in pairs:
         if not _is_pair(pair):
-            raise TypeError(f"invalid credentials argument: {credentials!r}")
+            raise _not_credentials()
         username, password = pair
         if ":" in username:
             raise ValueError("the user name of Basic credentials cannot have a colon")
@@ -185,6 +185,11 @@ def _compare_with(credentials: object) -> Callable[[str, str], bool]:
         return hmac.compare_digest(password.encode(), expected) and expected is not nobody
 
     return check
+
+
+def _not_credentials() -> TypeError:
+    """The error for what is no pair. It does not show it: there may be a password in it."""
+    return TypeError("invalid credentials argument: it must be a pair of str, or several")
 
 
 def _find_in(tokens: object) -> CheckToken:

@@ -495,11 +495,19 @@ def checked_headers(headers: HeadersLike | None) -> Headers:
     if headers is None:
         return Headers()
     if isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
-        raise TypeError(f"additional_headers must be a mapping or pairs, not {headers!r}")
+        raise not_headers(headers)
     if isinstance(headers, Mapping):
         return Headers(headers)
     pairs = list(headers)
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"additional_headers must be a mapping or pairs, not {pairs!r}")
+            raise not_headers(pair)
     return Headers(pairs)
+
+
+def not_headers(value: object) -> TypeError:
+    """The error for what is no header. It does not show it: it may be a password."""
+    return TypeError(
+        "additional_headers must be a mapping, or pairs of name and value, "
+        f"not {type(value).__name__}"
+    )

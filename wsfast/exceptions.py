@@ -276,6 +276,9 @@ class InvalidURI(WebSocketException):
     def __str__(self) -> str:
         return f"{without_userinfo(self.uri)} isn't a valid URI: {self.msg}"
 
+    def __repr__(self) -> str:
+        return f"InvalidURI({without_userinfo(self.uri)!r}, {self.msg!r})"
+
 
 class InvalidProxy(WebSocketException):
     """The address is not one of a proxy that can be used."""
@@ -290,10 +293,16 @@ class InvalidProxy(WebSocketException):
     def __str__(self) -> str:
         return f"{without_userinfo(self.proxy)} isn't a valid proxy: {self.msg}"
 
+    def __repr__(self) -> str:
+        return f"InvalidProxy({without_userinfo(self.proxy)!r}, {self.msg!r})"
+
 
 def without_userinfo(uri: str) -> str:
-    """An address without its user name and its password, which do not belong in a log."""
-    return printable(re.sub("//.*@", "//***@", uri), 200)
+    """An address without its user name and its password, which do not belong in a log.
+
+    It need not be a valid one: they may stand behind no scheme, or have a line feed in them.
+    """
+    return printable(re.sub(r"(?s)\A([A-Za-z][A-Za-z0-9+.\-]*:/+)?.*@", r"\1***@", uri), 200)
 
 
 class InvalidHandshake(WebSocketException):

@@ -182,6 +182,17 @@ def test_1_9_a_value_with_a_control_character_is_refused(control):
     assert headers.serialize() == b"\r\n"
 
 
+@pytest.mark.parametrize("name", ["Authorization", "cookie", "Proxy-Authorization", "Set-Cookie"])
+def test_the_value_of_a_header_with_credentials_is_not_shown(name):
+    """It is often a token from a file, with the line feed at its end."""
+    with pytest.raises(ValueError, match=rf"^invalid {name} header: \*\*\*$"):
+        Headers([(name, "Bearer secret\n")])
+    with pytest.raises(
+        TypeError, match=rf"^the value of the {name} header must be a str, not bytes$"
+    ):
+        Headers([(name, b"Bearer secret")])
+
+
 @pytest.mark.parametrize(
     "value", ["v\r\nSet-Cookie: a=1", "v\n", "v\r", "\r\n\r\nHTTP/1.1 200 OK", "\u010a", "\u20ac"]
 )
@@ -202,9 +213,9 @@ def test_1_9_a_name_that_is_not_a_token_is_refused(name):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("X", 5, "the value of the X header must be a str, not 5"),
-        ("X", b"v", "the value of the X header must be a str, not b'v'"),
-        ("X", None, "the value of the X header must be a str, not None"),
+        ("X", 5, "the value of the X header must be a str, not int"),
+        ("X", b"v", "the value of the X header must be a str, not bytes"),
+        ("X", None, "the value of the X header must be a str, not NoneType"),
         (b"X", "v", "the name of a header must be a str, not b'X'"),
     ],
 )

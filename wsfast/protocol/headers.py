@@ -63,6 +63,10 @@ _NAMES = {
 }
 
 
+# Their values do not belong in a log: a token from a file often has its line feed.
+_SECRET = {"authorization", "cookie", "proxy-authorization", "set-cookie"}
+
+
 def is_token(text: str) -> bool:
     """Tell whether ``text`` is a token, as the names of headers and subprotocols must be."""
     return TOKEN.fullmatch(text) is not None
@@ -80,11 +84,12 @@ def check_header(name: str, value: str) -> None:
     if not isinstance(name, str):
         raise TypeError(f"the name of a header must be a str, not {name!r}")
     if not isinstance(value, str):
-        raise TypeError(f"the value of the {name} header must be a str, not {value!r}")
+        raise TypeError(f"the value of the {name} header must be a str, not {type(value).__name__}")
     if not TOKEN.fullmatch(name):
         raise ValueError(f"invalid header name: {name!r}")
     if not _FIELD_VALUE.fullmatch(value):
-        raise ValueError(f"invalid {name} header: {printable(value)}")
+        shown = "***" if name.lower() in _SECRET else printable(value)
+        raise ValueError(f"invalid {name} header: {shown}")
 
 
 class MultipleValuesError(LookupError):
