@@ -148,7 +148,8 @@ def test_what_is_no_listener_is_refused(listener):
         target.add_event_listener("open", listener)
     if listener is coroutine_listener:
         with pytest.raises(TypeError, match="a listener"):
-            target.onclose = listener
+            target.onopen = listener
+    assert target.onopen is print
 
 
 class Methods:

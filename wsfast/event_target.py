@@ -141,11 +141,11 @@ def handler_attribute(type: str) -> Any:
 
     def replace(target: EventTarget, listener: object) -> None:
         handler = target._attribute_handler(type)
-        if handler is not None:
-            target.off(type, handler)
-        if callable(listener):
+        if callable(listener):  # first, because it may be refused
             added = Handler(target, type, listener, attribute=True)
             target._add_listener(type, listener, added)
+        if handler is not None:
+            target.off(type, handler)
 
     return property(get, replace, doc=f"Called with every {type!r} event; None for nothing.")
 
