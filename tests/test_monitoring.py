@@ -4,7 +4,18 @@ import asyncio
 import contextlib
 
 import pytest
-from peers import PATIENCE, TEXT, against_client, client_of, echo, exchange, until, uri_of
+from hosts import Record, reconnecting, script
+from peers import (
+    PATIENCE,
+    TEXT,
+    against_client,
+    client_of,
+    echo,
+    exchange,
+    hold,
+    until,
+    uri_of,
+)
 
 import wsfast
 from wsfast import Monitor
@@ -139,6 +150,39 @@ async def test_a_monitor_stops_at_the_end_of_its_connection():
             *_, last = [rates async for rates in monitor]
         assert last.messages_received * last.seconds == pytest.approx(1)
         monitor.stop()
+
+
+async def test_a_monitor_goes_on_where_a_connection_is_followed_by_another():
+    left = asyncio.Event()
+
+    async def parts():
+        try:
+            yield "part"
+            await asyncio.Event().wait()
+        finally:
+            await left.wait()  # and so long there is no other
+
+    async def cut(peer):
+        await peer.accept()
+        await peer.frame()
+        peer.reset()
+
+    async with script(cut, hold) as uri:
+        ws = reconnecting(uri)
+        record = Record(ws, "open", "close")
+        await record.until("open")
+        async with Monitor(ws, LONG, SHORT) as monitor:
+            sending = asyncio.ensure_future(ws.send(parts()))
+            await until(lambda: ws.state is wsfast.State.CLOSED)
+            async with asyncio.timeout(PATIENCE):
+                await anext(aiter(monitor))
+                await anext(aiter(monitor))
+            left.set()
+            with pytest.raises(wsfast.ConnectionClosed):
+                await sending
+            await record.until("open", 2)
+        ws.terminate()
+        await record.until("close")
 
 
 async def test_the_rates_of_a_stopped_monitor_are_its_last():

@@ -8,7 +8,6 @@ from inspect import iscoroutinefunction
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .frames import State
 from .options import FOREVER, check_function
 from .statistics import ServerStatistics, Statistics
 
@@ -168,7 +167,7 @@ class Monitor:
                     {"message": "on_sample raised an exception", "exception": error}
                 )
         self._tell(rates)
-        if getattr(self._source, "state", None) is State.CLOSED:
+        if getattr(self._source, "is_over", False):
             self.stop()
 
     def _look(self) -> tuple[float, Totals]:
