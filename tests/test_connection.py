@@ -362,6 +362,36 @@ async def test_what_recv_streaming_gave_up_is_dropped():
         assert await soon(ws.recv()) == "next"
 
 
+async def test_the_end_of_a_recv_streaming_that_was_left_does_not_concern_the_next():
+    """Python ends the generator of a loop that was left in a task of its own, later."""
+    async with against_client() as (peer, ws):
+        peer.send(TEXT, "a", fin=False)
+        async for part in ws.recv_streaming():
+            assert part == "a"
+            break
+        peer.send(CONT, "b")
+        stream = ws.recv_streaming()
+        for opcode, payload in (BINARY, b"c"), (CONT, b"d"):
+            peer.send(opcode, payload, fin=False)
+            assert await soon(anext(stream)) == payload
+        peer.send(CONT, b"e")
+        assert [part async for part in stream] == [b"e"]
+        assert not ws.fragments
+
+
+async def test_a_second_recv_streaming_fails_and_the_first_goes_on():
+    async with against_client() as (peer, ws):
+        stream = ws.recv_streaming()
+        first = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0)
+        with pytest.raises(wsfast.ConcurrencyError):
+            await anext(ws.recv_streaming())
+        peer.send(TEXT, "a", fin=False)
+        assert await soon(first) == "a"
+        peer.send(CONT, "b")
+        assert [part async for part in stream] == ["b"]
+
+
 async def test_recv_streaming_takes_messages_of_more_fragments_than_the_queue_holds():
     async with against_client(max_queue=2) as (peer, ws):
         peer.send(TEXT, "x", fin=False)

@@ -90,6 +90,7 @@ class WebSocket(EventSource, TimedConnection):
         "_request",
         "_response",
         "_send_failure_told",
+        "_streams",
         "server",
         "subprotocol",
         "url",
@@ -123,6 +124,7 @@ class WebSocket(EventSource, TimedConnection):
         self._reconnection: Reconnection | None = None
         self._closed_waiters: list[asyncio.Future[None]] | None = None
         self._id: uuid.UUID | None = None
+        self._streams = 0
         if url is None:
             self.begin(**options)
             return
@@ -445,9 +447,13 @@ class WebSocket(EventSource, TimedConnection):
         Raises:
             ConnectionClosed, ConcurrencyError: as `recv`.
         """
+        # Of one that was left, Python ends the generator when the next is begun already.
+        self._streams += 1
         self.fragments = True
         try:
             opcode, data, fin = await self.recv_fragment()
+            while opcode == Opcode.CONT:  # the rest of a message that was left
+                opcode, data, fin = await self.recv_fragment()
             if decode is None:
                 decode = opcode == Opcode.TEXT and self.text_type == "str"
             errors = "replace" if self.options.skip_utf8_validation else "strict"
@@ -461,7 +467,8 @@ class WebSocket(EventSource, TimedConnection):
                     return
                 _, data, fin = await self.recv_fragment()
         finally:
-            self.fragments = False
+            self._streams -= 1
+            self.fragments = self._streams > 0
 
     # Closing
 
