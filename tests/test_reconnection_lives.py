@@ -426,6 +426,30 @@ async def test_a_cork_that_outlives_a_connection_holds_nothing_for_ever():
     assert got == [(1, b"next"), (1, b"last")]
 
 
+async def test_a_life_that_is_cancelled_before_it_begins_is_the_end():
+    """Who cancels all tasks of a loop cancels the one that is to begin it, too."""
+    loop = asyncio.get_running_loop()
+    known = asyncio.all_tasks()
+
+    def cancel_others():
+        for task in asyncio.all_tasks() - known:
+            if task.get_coro().__name__ == "_run":
+                task.cancel()
+
+    def decide(error):
+        loop.call_soon(cancel_others)  # in front of the task that there will be
+        return None
+
+    async with script(accept_and_drop) as uri:
+        ws = reconnecting(uri, process_exception=decide)
+        record = Record(ws, *ALL)
+        await record.until("close")
+        assert record.names == ["open", "close"]
+        assert ws.is_over
+        async with asyncio.timeout(PATIENCE):
+            await ws.wait_closed()
+
+
 async def test_a_message_in_parts_that_is_cut_fails_and_the_next_life_is_clean():
     """M3: the awaiter is told, and the first frame of the next life is no continuation."""
     got = []

@@ -146,6 +146,27 @@ def test_what_process_exception_returns_or_raises_is_the_end():
     assert schedule(decide=lambda given: given).next_delay(LOST) is LOST
 
 
+@pytest.mark.parametrize("verdict", [True, 5.0, KeyboardInterrupt()])
+def test_what_process_exception_must_not_return_is_the_end(verdict):
+    """It would be taken for a delay."""
+    error = schedule(decide=lambda _: verdict).next_delay(LOST)
+    assert isinstance(error, TypeError)
+    assert str(error).startswith("process_exception must return an exception or None, not ")
+
+
+@pytest.mark.parametrize("given", [LOST, None])
+@pytest.mark.parametrize("delay", ["1", -1, float("nan"), float("inf")])
+def test_what_is_no_delay_is_the_end(given, delay):
+    error = schedule([delay]).next_delay(given)
+    assert isinstance(error, ValueError)
+    assert str(error) == f"reconnect_delays must give numbers of seconds, not {delay!r}"
+
+
+@pytest.mark.parametrize("given", [LOST, None])
+def test_what_the_delays_raise_is_the_end(given):
+    assert isinstance(schedule(1 / zero for zero in [0]).next_delay(given), ZeroDivisionError)
+
+
 def test_what_the_user_asks_for_is_no_failure():
     """Another connection is made, whatever the limits; but not at once each time."""
     plan = schedule([1.0, 2.0], decide=lambda error: error, max_attempts=0)

@@ -7,6 +7,7 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .exceptions import (
     WriteBufferFull,
 )
 from .frames import State
+from .options import FOREVER
 from .outbox import Whole
 
 if TYPE_CHECKING:
@@ -133,9 +135,14 @@ class Schedule:
 
         Returns:
             The delay; or the exception that ``process_exception`` returns or raises; or ``error``,
-            if one of the limits is reached.
+            if one of the limits is reached; or what is wrong with the delays.
         """
-        now = monotonic()
+        try:
+            return self._next_delay(error, monotonic())
+        except Exception as failure:
+            return failure
+
+    def _next_delay(self, error: Exception | None, now: float) -> float | Exception:
         if self._open_since is not None and now - self._open_since >= self._min_uptime:
             self._delays = iter(self._make_delays())
             self._attempts = 0
@@ -144,15 +151,16 @@ class Schedule:
         if self._down_since is None:
             self._down_since = now
         if error is None:
-            return next(self._delays, 0.0)
-        try:
-            verdict = self._process_exception(error)
-        except Exception as raised:
-            verdict = raised
+            return self._draw() or 0.0
+        verdict = self._process_exception(error)
         if verdict is not None:
+            if not isinstance(verdict, Exception):
+                raise TypeError(
+                    f"process_exception must return an exception or None, not {verdict!r}"
+                )
             return verdict
         self._attempts += 1
-        delay = next(self._delays, None)
+        delay = self._draw()
         self.is_exhausted = (
             delay is None
             or (self._max_attempts is not None and self._attempts > self._max_attempts)
@@ -161,6 +169,13 @@ class Schedule:
             )
         )
         return error if delay is None or self.is_exhausted else delay
+
+    def _draw(self) -> float | None:
+        """The next of the delays, None if there is none."""
+        delay = next(self._delays, None)
+        if delay is not None and not (isinstance(delay, (int, float)) and 0 <= delay <= FOREVER):
+            raise ValueError(f"reconnect_delays must give numbers of seconds, not {delay!r}")
+        return delay
 
 
 class Reconnection:
@@ -179,6 +194,7 @@ class Reconnection:
         self._kept_size = 0
         self._opening: Opening | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_begun = False  # the task
         self._stopped = False
         self.is_over = False
         """Whether there will be no further attempt."""
@@ -216,10 +232,19 @@ class Reconnection:
             self._end(websocket)
             return False
         self._config.reconnecting(error, delay)
+        self._is_begun = False
         self._task = websocket.loop.create_task(self._run(websocket, delay, error))
+        self._task.add_done_callback(partial(self._done, websocket))
         return True
 
+    def _done(self, websocket: WebSocket, task: asyncio.Task[None]) -> None:
+        # Who cancels all tasks of a loop may cancel this one before it begins.
+        if task.cancelled() and not self._is_begun:
+            self._end(websocket)
+            websocket.tell_closed()
+
     async def _run(self, websocket: WebSocket, delay: float, error: Exception) -> None:
+        self._is_begun = True
         try:
             if websocket.outbox is not None:
                 await websocket.outbox.wait_stopped()
