@@ -56,6 +56,28 @@ async def test_finish_request_may_add_headers_late(asynchronous):
         assert ws.request.headers["X-Late"] == "2"
 
 
+@pytest.mark.parametrize("how", ["close", "terminate", "cancelled"])
+async def test_a_socket_that_nothing_is_made_of_is_closed(how):
+    """The task that opens has not begun when it is not wanted any more."""
+    left, right = socket.socketpair()
+    with left, right:
+        before = asyncio.all_tasks()
+        ws = wsfast.WebSocket("ws://localhost/", sock=left)
+        record = Record(ws)
+        if how == "cancelled":
+            (task,) = asyncio.all_tasks() - before
+            task.cancel()
+        else:
+            getattr(ws, how)()
+        await record.until("close")
+        assert record.names == ["error", "close"]
+        assert str(record.events[0][1]) == CLOSED_BEFORE
+        async with asyncio.timeout(PATIENCE):
+            await ws.wait_closed()
+        await asyncio.sleep(0)
+        assert left.fileno() == -1
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_what_finish_request_raises_is_raised_and_nothing_is_sent(asynchronous):
     """C9."""
@@ -145,6 +167,19 @@ async def test_finish_request_counts_for_open_timeout():
             await connect(uri, finish_request=wait, open_timeout=0.05)
         await asyncio.sleep(0)
     assert cancelled == [True]
+
+
+async def test_a_finish_request_that_is_cancelled_by_itself_does_not_make_connect_hang():
+    """C9."""
+
+    async def cancel(request, ws):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    async with raw_server(lambda peer: peer.rest()) as uri:
+        with pytest.raises(wsfast.InvalidHandshake, match="^finish_request was cancelled$"):
+            await connect(uri, finish_request=cancel, open_timeout=None)
+        await asyncio.sleep(0)
 
 
 async def test_a_server_that_hangs_up_while_finish_request_runs():

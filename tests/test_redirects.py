@@ -326,6 +326,19 @@ async def test_the_first_user_name_is_kept(to):
         assert [head.headers["authorization"] for head in server.heads] == [BASIC, BASIC]
 
 
+async def test_several_headers_of_credentials_are_all_taken_along():
+    """RD1: the one of the address, and one that finish_request adds."""
+
+    def add(request, ws):
+        if request.path == "/":
+            request.headers["Authorization"] = "Bearer of-the-hook"
+
+    async with host({"/": "/next"}) as server:
+        ws = await visit(server("/").replace("//", "//user:secret@"), finish_request=add)
+        assert server.paths == ["/", "/next"]
+        assert ws.request.headers.get_all("Authorization") == [BASIC, "Bearer of-the-hook"]
+
+
 async def test_the_user_name_of_the_option_auth_is_kept():
     """RD1."""
     async with host({"/": "/a", "/a": "/b"}) as server:

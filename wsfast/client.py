@@ -378,6 +378,11 @@ class connect:
                 f"cannot follow cross-origin redirect to {uri} with an explicit host or port"
             )
 
+    def close_socket(self) -> None:
+        """Close the socket that was given, which nothing is made of."""
+        if self._sock is not None:
+            self._sock.close()
+
     async def open_transport(self, uri: WebSocketURI, opening: ClientHandshake) -> None:
         """Connect to where an address leads, with ``opening`` as the driver's target."""
         loop = asyncio.get_running_loop()

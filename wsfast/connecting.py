@@ -74,6 +74,7 @@ class Opening:
         self._first = self._target = Target(config.uri, config.additional_headers, config.auth)
         self._task: asyncio.Task[Any] | None = None
         self._aborted = False
+        self._begun = False
         self._in_background = False
         self._unheard: Exception | None = None  # why it failed, if that is to be heard
         self._redirects = 0
@@ -127,11 +128,18 @@ class Opening:
     def start(self) -> None:
         """Open the connection in the background."""
         # The task is not kept before it runs: cancelled then, it would do nothing at all.
-        self._loop.create_task(self.run_in_background())
+        self._loop.create_task(self.run_in_background()).add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        # Who cancels all tasks of a loop may cancel this one before it begins.
+        if task.cancelled() and not self._begun:
+            self._config.close_socket()
+            self.websocket.terminate()
+            del self._handshake, self.websocket
 
     async def run_in_background(self, delay: float = 0.0) -> None:
         """Open the connection; listeners are told if it fails, or else the loop."""
-        self._in_background = True
+        self._in_background = self._begun = True
         try:
             await self.run(delay)
         except Exception:
@@ -187,6 +195,8 @@ class Opening:
             error = failure
         finally:
             self._task = None
+            if self._handshake.driver is None:
+                config.close_socket()
             # Each knows the other.
             del self._handshake, self.websocket
         if not self._aborted:
@@ -224,11 +234,12 @@ class Opening:
         if self._redirects > config.max_redirects:
             raise RedirectError("Maximum redirects exceeded")
         current = self._target
-        authorization = self._handshake.request.headers.get("Authorization")
-        if authorization is not None and "Authorization" not in current.headers:
+        authorization = self._handshake.request.headers.get_all("Authorization")
+        if authorization and "Authorization" not in current.headers:
             # The first that is sent is sent on (RD1).
             headers = current.headers.copy()
-            headers["Authorization"] = authorization
+            for value in authorization:
+                headers["Authorization"] = value
             current = current._replace(headers=headers)
         self._target = next_target(
             self._first,
@@ -307,6 +318,9 @@ class ClientHandshake:
     async def _finish(self, awaitable: Any) -> None:
         try:
             await awaitable
+        except asyncio.CancelledError:
+            self._fail(InvalidHandshake("finish_request was cancelled"))  # by itself
+            raise
         except Exception as error:
             self._fail(error)
         else:
