@@ -426,6 +426,31 @@ async def test_a_cork_that_outlives_a_connection_holds_nothing_for_ever():
     assert got == [(1, b"next"), (1, b"last")]
 
 
+async def test_a_kept_message_that_cannot_be_sent_fails_and_those_behind_it_are_sent():
+    """M16: who made the masking key raises."""
+    got = []
+    numbers = itertools.count()
+
+    def generate_mask():
+        if next(numbers) == 1:
+            raise ZeroDivisionError
+        return bytes(4)
+
+    async def collect(peer):
+        await frames_until_close(peer, got)
+
+    async with script(collect) as uri:
+        ws = reconnecting(uri, resend_limit=100, compression=None, generate_mask=generate_mask)
+        record = Record(ws, *ALL)
+        kept = asyncio.gather(*map(ws.send, ["one", "two", "three"]), return_exceptions=True)
+        async with asyncio.timeout(PATIENCE):
+            first, second, third = await kept
+        assert (first, third) == (None, None)
+        assert isinstance(second, ZeroDivisionError)
+        await finish(ws, record)
+    assert got == [(1, b"one"), (1, b"three")]
+
+
 async def test_a_life_that_is_cancelled_before_it_begins_is_the_end():
     """Who cancels all tasks of a loop cancels the one that is to begin it, too."""
     loop = asyncio.get_running_loop()

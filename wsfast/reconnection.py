@@ -216,11 +216,15 @@ class Reconnection:
         while self._kept and websocket.state is State.OPEN:
             message = self._kept.popleft()
             self._kept_size -= message.size
-            # It is encoded, if there is a codec.
-            Connection.send(
-                websocket, message.data, binary=message.binary, compress=message.compress
-            )
-            message.finish(None)
+            try:
+                # It is encoded, if there is a codec.
+                Connection.send(
+                    websocket, message.data, binary=message.binary, compress=message.compress
+                )
+            except Exception as error:  # of generate_mask
+                message.finish(error)
+            else:
+                message.finish(None)
 
     def begin(self, websocket: WebSocket) -> bool:
         """The connection is lost, or cannot be made; returns whether to connect again."""
