@@ -12,9 +12,10 @@ from .exceptions import ProxyError
 from .transport import TransportDriver
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
-__all__ = ["EarlyProtocol", "adopt"]
+__all__ = ["EarlyProtocol", "adopt", "open_tls"]
 
 
 async def adopt(
@@ -51,16 +52,9 @@ async def adopt(
         if context is not None:
             if early.data:
                 raise ProxyError("something came through the proxy before the TLS handshake")
-            mend(transport)
-            through = await asyncio.get_running_loop().start_tls(
-                transport,
-                early,
-                context,
-                server_hostname=server_hostname,
-                ssl_shutdown_timeout=ssl_shutdown_timeout,
+            through = await start_tls(
+                transport, early, context, server_hostname, ssl_shutdown_timeout
             )
-            if through is None:  # as asyncio has it when the connection is gone
-                raise connection_reset()
     except BaseException:
         transport.abort()
         raise
@@ -69,8 +63,72 @@ async def adopt(
     early.replay(driver)
 
 
+async def open_tls(
+    loop: asyncio.AbstractEventLoop,
+    sock: socket.socket,
+    protocol: Any,
+    context: ssl.SSLContext,
+    server_hostname: str | None,
+    ssl_shutdown_timeout: float | None,
+) -> Any:
+    """Start TLS on a connected socket; returns the transport, on which ``protocol`` is.
+
+    If this fails or is cancelled, the caller closes the socket.
+
+    Raises:
+        OSError: the connection is gone, or TLS cannot be started.
+    """
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        transport, _ = await loop.create_connection(
+            lambda: protocol,
+            sock=sock,
+            ssl=context,
+            server_hostname=server_hostname,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        return transport
+    # asyncio's, cancelled before its handshake has begun, forgets a transport that goes on to read
+    # from the file descriptor, whoever has that next.
+    transport, _ = await loop.create_connection(PausedProtocol, sock=sock)
+    early = EarlyProtocol()
+    try:
+        through = await start_tls(transport, early, context, server_hostname, ssl_shutdown_timeout)
+    except BaseException:
+        transport.abort()
+        raise
+    early.hand_over(through, protocol)
+    return through
+
+
+async def start_tls(
+    transport: Any,
+    protocol: Any,
+    context: ssl.SSLContext,
+    server_hostname: str | None,
+    ssl_shutdown_timeout: float | None,
+) -> Any:
+    mend(transport)
+    through = await asyncio.get_running_loop().start_tls(
+        transport,
+        protocol,
+        context,
+        server_hostname=server_hostname,
+        ssl_shutdown_timeout=ssl_shutdown_timeout,
+    )
+    if through is None:  # as asyncio has it when the connection is gone
+        raise connection_reset()
+    return through
+
+
 def connection_reset() -> OSError:
     return ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+
+class PausedProtocol(asyncio.Protocol):
+    """Of a new transport on which TLS is to be started: all that comes is for TLS."""
+
+    def connection_made(self, transport: Any) -> None:
+        transport.pause_reading()
 
 
 class EarlyProtocol(asyncio.Protocol):
@@ -94,13 +152,20 @@ class EarlyProtocol(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._lost.append(error)
 
-    def replay(self, driver: TransportDriver) -> None:
+    def hand_over(self, transport: Any, protocol: Any) -> None:
+        """Let a protocol have the transport, and all that came."""
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        self.replay(protocol)
+
+    def replay(self, protocol: Any) -> None:
+        """Tell a protocol, which has the transport, all that came."""
         if self.data:
-            driver.data_received(self.data)
+            protocol.data_received(self.data)
         if self._eof:
-            driver.eof_received()
+            protocol.eof_received()
         for error in self._lost:
-            driver.connection_lost(error)
+            protocol.connection_lost(error)
 
 
 class MendedSSLProtocol(SSLProtocol):

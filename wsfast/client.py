@@ -19,7 +19,7 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import engine, logs
-from .adopting import adopt
+from .adopting import adopt, open_tls
 from .connecting import Opening
 from .connection import WebSocket
 from .dial import open_socket, open_unix_socket
@@ -431,14 +431,13 @@ class connect:
                     loop, where, opening, write_limit, context, name or None, resumption
                 )
                 return
-            options: dict[str, Any] = {}
-            if context is not None:
-                options["ssl"] = context
-                options["server_hostname"] = name
-                options["ssl_shutdown_timeout"] = self.options.close_timeout
-            await loop.create_connection(
-                lambda: TransportDriver(opening, write_limit), sock=where, **options
-            )
+            if context is None:
+                await loop.create_connection(
+                    lambda: TransportDriver(opening, write_limit), sock=where
+                )
+            else:
+                driver = TransportDriver(opening, write_limit)
+                await open_tls(loop, where, driver, context, name, shutdown_timeout)
         except BaseException:
             where.close()
             raise

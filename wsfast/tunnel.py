@@ -10,7 +10,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
-from .adopting import EarlyProtocol
+from .adopting import EarlyProtocol, open_tls
 from .dial import open_socket
 from .exceptions import InvalidHandshake, InvalidProxyMessage, InvalidProxyStatus, ProxyError
 from .protocol.handshake import USER_AGENT
@@ -85,9 +85,9 @@ async def open_through(
             loop,
             sock,
             request,
-            ssl=proxy_ssl or default_context(),
-            server_hostname=proxy.host.removesuffix("."),
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            proxy_ssl or default_context(),
+            proxy.host.removesuffix("."),
+            ssl_shutdown_timeout,
         )
     except BaseException:
         sock.close()
@@ -161,10 +161,16 @@ async def connect_over_socket(
 
 
 async def connect_over_tls(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, request: bytes, **options: Any
+    loop: asyncio.AbstractEventLoop,
+    sock: socket.socket,
+    request: bytes,
+    context: ssl.SSLContext,
+    server_hostname: str,
+    ssl_shutdown_timeout: float | None,
 ) -> asyncio.Transport:
-    transport, protocol = await loop.create_connection(
-        lambda: ConnectProtocol(loop), sock=sock, **options
+    protocol = ConnectProtocol(loop)
+    transport: asyncio.Transport = await open_tls(
+        loop, sock, protocol, context, server_hostname, ssl_shutdown_timeout
     )
     try:
         transport.write(request)
