@@ -59,6 +59,21 @@ async def test_the_websocket_is_the_same():
         await record.until("close")
 
 
+async def test_with_eager_tasks_a_life_begins_behind_the_end_of_the_last():
+    """M3: from Python 3.12 on."""
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory", None))
+    async with script(
+        send_and_close(frame(TEXT, "one"), 1012),
+        send_and_wait(frame(TEXT, "two")),
+    ) as uri:
+        ws = reconnecting(uri)
+        record = Record(ws, *ALL)
+        await record.until("message", 2)
+        assert record.names == ["open", "message", "reconnecting", "open", "message"]
+        ws.terminate()
+        await record.until("close")
+
+
 async def test_several_message_listeners_are_kept():
     """M3: and those that were removed stay away."""
     async with script(accept_and_drop, send_and_wait(frame(TEXT, "two"))) as uri:

@@ -250,6 +250,8 @@ class Reconnection:
     async def _run(self, websocket: WebSocket, delay: float, error: Exception) -> None:
         self._is_begun = True
         try:
+            # An eager task runs in the middle of the last life's end.
+            await asyncio.sleep(0)
             if websocket.outbox is not None:
                 await websocket.outbox.wait_stopped()
         except asyncio.CancelledError:
