@@ -21,7 +21,8 @@ async def test_the_page_and_the_numbers_are_served():
         assert caught.value.code == 404
         async with websockets.connect(f"ws://{address}/stats") as ws:
             first, second = json.loads(await ws.recv()), json.loads(await ws.recv())
-            assert first["memory"]["blocks"] > 0
+            # Blocks are counted by Python's own allocator, which may be turned off.
+            assert max(first["memory"].values()) > 0
             assert first["stats"]["connections_open"] == 1
             assert first["stats"]["handshakes_refused"] == {"200": 1, "404": 1}
             sent = [message["stats"]["traffic"]["messages_sent"] for message in (first, second)]
