@@ -607,6 +607,20 @@ async def test_a_stream_is_of_bytes():
             create_websocket_stream(ws)
 
 
+@pytest.mark.parametrize("taken", ["a listener", "a stream"])
+async def test_messages_have_one_receiver(taken):
+    """ST1: each would have all of them, and the end of one would be that of the other."""
+    async with against_client() as (_, ws):
+        if taken == "a listener":
+            ws.on("message", lambda data, is_binary: None)
+        else:
+            streams = create_websocket_stream(ws)
+        with pytest.raises(wsfast.ConcurrencyError, match="there can be one"):
+            create_websocket_stream(ws)
+        if taken == "a stream":
+            streams[1].close()
+
+
 # --- The transport ----------------------------------------------------------------------------
 
 

@@ -105,7 +105,8 @@ class connect:
             connection.
         follow_redirects: whether to follow a status of 300 to 399 with a Location. To another host
             or port, or from wss to ws, no Authorization, Cookie and Proxy-Authorization are taken
-            along. From wss to ws only "insecure" follows.
+            along; but if there is a listener for "redirect", it decides, and all are. From wss to
+            ws only "insecure" follows.
         max_redirects: how many to follow.
         finish_request: called with the `Request` and the `WebSocket` when the transport is
             connected, before the request is sent; it may change the headers, and may be a coroutine
@@ -122,7 +123,8 @@ class connect:
             part.
         min_uptime: how long a connection must have been open, in seconds, for the delays to start
             over.
-        max_attempts: how often to try in a row before the last exception is raised; None for ever.
+        max_attempts: how often to try again in a row before the last exception is raised; None for
+            ever.
         max_elapsed: how long to try, in seconds, likewise.
         logger: instead of the logger ``wsfast.client``.
         driver: "epoll" or "asyncio"; by default "epoll" where it is to be had.

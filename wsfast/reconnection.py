@@ -93,7 +93,7 @@ class Schedule:
         delays: makes an iterator of delays, as `backoff`.
         min_uptime: how long, in seconds, a connection must have been open for the delays to start
             over.
-        max_attempts: how often to try in a row; None for no limit.
+        max_attempts: how often to try again in a row; None for no limit.
         max_elapsed: how long to try, in seconds; None for no limit.
     """
 
@@ -260,10 +260,12 @@ class Reconnection:
             self._end(websocket)
             websocket.tell_closed()
             return
-        self._opening = opening = Opening(self._config, websocket)
-        opening.is_waiting = True
+        self._opening = Opening(self._config, websocket)
+        self._opening.is_waiting = True
         websocket.emit("reconnecting", delay, error)
-        await opening.run_in_background(delay)
+        # An exception that this ends with knows this frame, which is not to keep the WebSocket.
+        del websocket, error
+        await self._opening.run_in_background(delay)
 
     def _end(self, websocket: WebSocket) -> None:
         self.is_over = True

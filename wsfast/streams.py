@@ -10,7 +10,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ._backend import SENT, valid_utf8
-from .exceptions import ConnectionClosed, ConnectionClosedOK, WebSocketException
+from .exceptions import (
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedOK,
+    WebSocketException,
+)
 from .frames import State
 
 if TYPE_CHECKING:
@@ -46,6 +51,7 @@ def create_websocket_stream(
         text: True to send text messages; each ``write`` must be valid UTF-8.
 
     Raises:
+        ConcurrencyError: at the call; the connection has a listener for messages, or a stream.
         ConnectionClosed: when writing, or reading; the connection is closed.
         ValueError: at the call; the connection would be followed by another (``reconnect``), or
             its messages are not bytes (``codec``). When writing with ``text``; the data is not
@@ -78,6 +84,10 @@ class WebSocketTransport(asyncio.Transport):
             raise ValueError("a stream cannot go on in another connection: reconnect must be False")
         if ws.options.codec is not None:
             raise ValueError("a stream is of bytes: codec must be None")
+        if ws.listeners("message"):
+            raise ConcurrencyError(
+                "the messages have a listener, or are another stream's: there can be one of them"
+            )
         self._ws = ws
         self._protocol: Any = protocol
         self._text = text
