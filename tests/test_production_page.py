@@ -11,6 +11,7 @@ import pytest
 
 import wsfast
 from wsfast.exceptions import CERTIFICATE_ERRORS, WIRE_ERRORS
+from wsfast.reconnection import FINAL_CODES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "production.md"
 TEXT = PAGE.read_text()
@@ -91,3 +92,9 @@ def test_the_options_that_are_named_exist():
     for row in table.splitlines()[2:]:
         for name in re.findall(r"`([a-z_]+)`", row.split("|")[2] if row else ""):
             assert name in known or name == "bytes", name
+
+
+def test_the_close_codes_that_are_final_are_all_there():
+    section = TEXT.partition("### Reconnection")[2].partition("### Clean-up")[0]
+    cells = re.findall(r"^\| (\d[\d, ]*) \|", section, re.MULTILINE)
+    assert {int(code) for cell in cells for code in cell.split(", ")} == FINAL_CODES
