@@ -456,7 +456,7 @@ async def test_terminate_is_only_a_close():
 
 
 async def test_a_send_that_fails_unawaited_is_told_once():
-    """EV10: with a listener for "error"."""
+    """EV5, EV10: with a listener for "error"."""
     async with against_client() as (peer, ws):
         events = record(ws)
         ws.close()

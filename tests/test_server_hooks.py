@@ -52,6 +52,13 @@ async def test_the_servers_order_chooses_the_subprotocol(offered, selected):
         assert (await handler.get()).subprotocol == selected
 
 
+async def test_a_server_without_subprotocols_selects_none():
+    """SV10: ws takes the first that is offered."""
+    data = request(sec_websocket_protocol="chat")
+    async with serve() as server, raw_client(server, data) as peer:
+        assert "sec-websocket-protocol" not in (await peer.head()).headers
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_select_subprotocol_chooses(is_async):
     """SV10, M5."""
@@ -298,7 +305,7 @@ async def test_a_hook_that_asks_for_what_was_cancelled_is_answered_with_500_and_
 
 @pytest.mark.parametrize("verdict", [None, 1, "yes", wait_and_teapot])
 async def test_verify_client_must_decide_by_a_bool(verdict, caplog):
-    """What is only true, as a function that was not called, must not let everybody in."""
+    """SV7, SV8: what is only true, as a function not called, must not let everybody in."""
     async with serve(verify_client=lambda info: verdict) as server:
         head, _ = await exchange(server, request())
     assert head.status == 500
