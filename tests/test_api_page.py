@@ -154,8 +154,7 @@ def members(of):
     names = public(of)
     hidden = INTERNAL | COUNTERS if issubclass(of, PARTS) else set()
     if of is wsfast.protocol.EventProtocol:
-        hidden = hidden - {"receive_eof"}
-    if of is wsfast.protocol.EventProtocol:
+        hidden -= {"receive_eof"}
         names |= {name for name in vars(wsfast.protocol.ServerProtocol()) if name[0] != "_"}
     for base in of.__mro__[1:]:
         if base in ELSEWHERE or base.__module__ in ("builtins", "collections.abc", "typing"):

@@ -136,7 +136,7 @@ def test_every_error_has_a_code_and_its_cause(error, code):
 
 
 async def test_a_reset_of_an_open_connection():
-    """EV5, M15, M16: an "error" with ECONNRESET and a "close" with 1006, and the cause of recv()."""
+    """EV5, M15, M16: "error" with ECONNRESET and "close" with 1006, and the cause of recv()."""
     events = []
     async with against_server() as (peer, ws):
         ws.on("error", lambda error: events.append((type(error), error.code)))
