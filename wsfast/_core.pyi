@@ -111,20 +111,56 @@ class Connection(Writer):
         """Drop the messages that wait and all that come."""
 
     def recv(self, decode: bool | None = None) -> Operation[Any]:
-        """Receive the next message. See `WebSocket.recv`."""
+        """Receive the next message: str if it is text, bytes if it is binary.
+
+        Cancelling it loses nothing.
+
+        Args:
+            decode: True to get str, False to get bytes, whatever the message is.
+
+        Raises:
+            ConnectionClosed: when awaited; the connection is closed, and all messages that
+                came before were received.
+            ConcurrencyError: when awaited; another call receives, or a listener is attached.
+        """
 
     def recv_fragment(self) -> Operation[tuple[int, Any, bool]]:
         """Receive the next frame of a message: opcode, data and fin."""
 
     def recv_batch(self, decode: bool | None = None) -> Operation[list[Any]]:
-        """Receive all messages that wait, at least one. See `WebSocket.recv_batch`."""
+        """Receive all messages that wait, or the next if there is none.
+
+        For feeds: a task that wakes once for a burst does a fraction of the work. Otherwise it
+        is like `recv`.
+        """
 
     def __aiter__(self) -> Connection: ...
     def __anext__(self) -> Operation[Any]: ...
     def send(
         self, data: Any, *, binary: bool | None = None, compress: bool = True, fin: bool = True
     ) -> Operation[None]:
-        """Send a message. See `WebSocket.send`."""
+        """Send a message.
+
+        The message is on its way when `send` returns. Awaiting the result waits while the peer
+        is slow: while more than ``write_limit`` bytes wait to be written, until a quarter of
+        it. Cancelling the wait does not take the message back.
+
+        A failure that nobody awaits is told to "error", once. Without a listener for it, the
+        logger is told if the connection was closed, and else the loop's exception handler.
+
+        Args:
+            data: a str is sent as text, anything bytes-like as binary. The items of an
+                iterable or an asynchronous iterable, and what is read from a file-like object,
+                are the fragments of one message.
+            binary: True or False to choose the type, whatever ``data`` is.
+            compress: False to send it uncompressed where compression was negotiated.
+            fin: False if further calls continue the message.
+
+        Raises:
+            TypeError, ValueError, UnicodeEncodeError: at the call; nothing is sent.
+            ConnectionClosed: when awaited.
+            ConcurrencyError: when awaited; fragments of two messages would mix.
+        """
 
     @property
     def is_sending_fragments(self) -> bool:

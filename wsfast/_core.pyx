@@ -439,10 +439,12 @@ cdef class Connection(Writer):
         return 0
 
     def pause(self):
+        """Stop reading. A few messages that are read already may still come."""
         if self.ready_state == OPEN and not self.is_lost:
             self.stop(BY_USER)
 
     def resume(self):
+        """Read again."""
         self.go_on(BY_USER)
         self.deliver_soon()
 
@@ -452,18 +454,33 @@ cdef class Connection(Writer):
 
     @property
     def is_paused(self):
+        """Whether `pause` was called, and `resume` was not."""
         return bool(self.stopped & BY_USER)
 
     @property
     def is_reading(self):
+        """Whether the peer's bytes are read."""
         return not self.stopped
 
     def discard(self):
+        """Drop the messages that wait and all that come."""
         self.handling |= IGNORED
         self.queue.clear()
         self.go_on(QUEUE_FULL)
 
     def recv(self, decode=None):
+        """Receive the next message: str if it is text, bytes if it is binary.
+
+        Cancelling it loses nothing.
+
+        Args:
+            decode: True to get str, False to get bytes, whatever the message is.
+
+        Raises:
+            ConnectionClosed: when awaited; the connection is closed, and all messages that
+                came before were received.
+            ConcurrencyError: when awaited; another call receives, or a listener is attached.
+        """
         if PyThread_get_thread_ident() != self.thread:
             return Deferred(self.recv, decode)
         return new_receive(self, decode, False, MESSAGE)
@@ -472,6 +489,11 @@ cdef class Connection(Writer):
         return new_receive(self, None, False, FRAGMENT)
 
     def recv_batch(self, decode=None):
+        """Receive all messages that wait, or the next if there is none.
+
+        For feeds: a task that wakes once for a burst does a fraction of the work. Otherwise it
+        is like `recv`.
+        """
         if PyThread_get_thread_ident() != self.thread:
             return Deferred(self.recv_batch, decode)
         return new_receive(self, decode, False, BATCH)
@@ -490,6 +512,28 @@ cdef class Connection(Writer):
     # Writing
 
     def send(self, data, *, binary=None, compress=True, bint fin=True):
+        """Send a message.
+
+        The message is on its way when `send` returns. Awaiting the result waits while the peer
+        is slow: while more than ``write_limit`` bytes wait to be written, until a quarter of
+        it. Cancelling the wait does not take the message back.
+
+        A failure that nobody awaits is told to "error", once. Without a listener for it, the
+        logger is told if the connection was closed, and else the loop's exception handler.
+
+        Args:
+            data: a str is sent as text, anything bytes-like as binary. The items of an
+                iterable or an asynchronous iterable, and what is read from a file-like object,
+                are the fragments of one message.
+            binary: True or False to choose the type, whatever ``data`` is.
+            compress: False to send it uncompressed where compression was negotiated.
+            fin: False if further calls continue the message.
+
+        Raises:
+            TypeError, ValueError, UnicodeEncodeError: at the call; nothing is sent.
+            ConnectionClosed: when awaited.
+            ConcurrencyError: when awaited; fragments of two messages would mix.
+        """
         cdef int takes_time
         if PyThread_get_thread_ident() != self.thread:
             return Deferred(self.send, data, binary=binary, compress=compress, fin=fin)
@@ -545,6 +589,7 @@ cdef class Connection(Writer):
         return self.sending != 0
 
     def drain(self):
+        """Wait while the connection is blocked."""
         return new_drain(self) if self.blocked else SENT
 
     cdef int eof_out(self) except -1:

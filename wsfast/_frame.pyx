@@ -33,6 +33,15 @@ cdef size_t write_header(
 
 
 def encode_frame(int opcode, data, bint fin=True, int rsv=0, key=None):
+    """The bytes of a frame (RFC 6455 section 5.2).
+
+    Args:
+        opcode: 0 to 15.
+        data: the payload.
+        fin: whether this is the message's last frame.
+        rsv: the three reserved bits as a number; RSV1 is 4.
+        key: the masking key, which clients must use and servers must not.
+    """
     cdef Py_buffer view
     cdef uint8_t header[MAX_HEADER]
     cdef size_t size

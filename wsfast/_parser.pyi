@@ -21,14 +21,22 @@ class FrameReader:
         max_size: the largest message, in bytes. None: no limit.
         max_frame_size: the largest data frame, in bytes. None: no limit.
         max_fragments: the most frames of a message; empty ones count. None: no limit.
-        fragments: hand out every data frame by itself instead of whole messages. It may be
-            changed at any time.
+        fragments: hand out every data frame by itself instead of whole messages.
         skip_utf8_validation: take text that is not UTF-8, and hand it out as bytes.
 
     Attributes:
+        fragments: see above. It may be changed at any time.
         boundaries: whether every data frame is handed out by itself, like ``fragments``, for
             another reason.
         decode_text: whether text messages are handed out as str.
+        message_rsv: the reserved bits of the last message.
+        pending: how many of the bytes fed are not read yet.
+        frames_read: how many frame headers were read.
+        fragments_read: how many of them belong to fragmented messages.
+        bytes_read: how many bytes of messages came, decompressed; the payloads as announced where
+            not.
+        biggest_read: how many bytes the biggest message had, decompressed; counted up to
+            2**32 - 1.
     """
 
     fragments: bool
@@ -70,29 +78,18 @@ class FrameReader:
         """
 
     @property
-    def message_rsv(self) -> int:
-        """The reserved bits of the last message."""
-
+    def message_rsv(self) -> int: ...
     @property
     def state(self) -> str:
         """Where the reader is: one of `STATES`."""
 
     @property
-    def pending(self) -> int:
-        """How many of the bytes fed are not read yet."""
-
+    def pending(self) -> int: ...
     @property
-    def frames_read(self) -> int:
-        """How many frame headers were read."""
-
+    def frames_read(self) -> int: ...
     @property
-    def fragments_read(self) -> int:
-        """How many of them belong to fragmented messages."""
-
+    def fragments_read(self) -> int: ...
     @property
-    def bytes_read(self) -> int:
-        """How many bytes of messages came, decompressed; the payloads as announced where not."""
-
+    def bytes_read(self) -> int: ...
     @property
-    def biggest_read(self) -> int:
-        """How many bytes the biggest message had, decompressed; counted up to 2**32 - 1."""
+    def biggest_read(self) -> int: ...

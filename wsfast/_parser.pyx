@@ -2,17 +2,8 @@
 # documentation is in _parser.pyi.
 #
 # Rules of this file:
-# 1. The reader is a machine of six states. It can stop at any byte and goes on with the next feed:
-#
-#      state        waits for                                   then
-#      INFO         2 bytes: fin, rsv, opcode, mask, length     LENGTH, KEY, PAYLOAD or CLOSE
-#      LENGTH       2 or 8 bytes of extended length             KEY, PAYLOAD or CLOSE
-#      KEY          4 bytes of masking key                      PAYLOAD or CLOSE
-#      PAYLOAD      the payload of a data, ping or pong frame   DELIVER, or INFO inside a message
-#      CLOSE        the payload of a close frame                FINISHED
-#      DELIVER      the next call of next()                     INFO
-#      FINISHED     nothing: what follows a close frame or an error is dropped
-#
+# 1. The reader is a machine of the states in _parser_states.pxi. It can stop at any byte and goes
+#    on with the next feed.
 # 2. A frame is refused as soon as its header shows that it must be: no payload is awaited, and
 #    nothing is allocated from a declared length. Buffers grow with the bytes that came.
 # 3. Lengths are uint64_t, and limits are compared as `n > limit - have`: nothing can overflow.
@@ -32,50 +23,40 @@ from ._mask cimport rotate_key, utf8_feed, xor_copy, xor_copy_is_ascii, xor_in_p
 from .closing import parse_close
 from .exceptions import PayloadTooBig, ProtocolError, TooManyFragments, wire_error
 
-cdef extern from "Python.h":
-    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
-    void* PyUnicode_DATA(object text)
-    char* bytes_data "PyBytes_AS_STRING"(PyObject* buffer)
-    Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject* buffer)
-    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
-    int _PyBytes_Resize(PyObject** buffer, Py_ssize_t size) except -1
-    PyObject* new_text "PyUnicode_New"(Py_ssize_t size, Py_UCS4 maxchar) except NULL
-    int PyUnicode_Resize(PyObject** text, Py_ssize_t size) except -1
-    void* text_data "PyUnicode_DATA"(PyObject* text)
-    Py_ssize_t text_size "PyUnicode_GET_LENGTH"(PyObject* text)
-
-cdef enum:
-    INFO
-    LENGTH
-    KEY
-    PAYLOAD
-    CLOSE_PAYLOAD
-    DELIVER
-    FINISHED
-
-# Why each frame is handed out by itself: who reads wants them as they come, or wants to see the
-# boundaries in what he gets in the end.
-cdef enum:
-    BY_FRAGMENTS = 1
-    BY_BOUNDARIES = 2
-
-STATES = ("info", "length", "masking key", "payload", "close", "deliver", "finished")
-
-cdef uint64_t UNLIMITED = 0x7FFFFFFFFFFFFFFF
-# Where sizes in 32 bits stay.
-cdef uint64_t LARGEST = 0xFFFFFFFF
-
-# What a sender leaves out at the end of a compressed message (RFC 7692 section 7.2.1).
-cdef const char* TAIL = b"\x00\x00\xff\xff"
-
-
-cdef uint64_t limit(value):
-    return UNLIMITED if value is None else value
+include "_parser_states.pxi"
 
 
 @cython.final
 @cython.no_gc
 cdef class FrameReader:
+    """Turns bytes into messages, strictly by RFC 6455 section 5.
+
+    It can stop at any byte, retains at most ``max_size`` bytes and half as many of slack, and
+    takes linear time.
+
+    Args:
+        client: True to read what a server sends (unmasked), False for what a client sends.
+        max_size: the largest message, in bytes. None: no limit.
+        max_frame_size: the largest data frame, in bytes. None: no limit.
+        max_fragments: the most frames of a message; empty ones count. None: no limit.
+        fragments: hand out every data frame by itself instead of whole messages.
+        skip_utf8_validation: take text that is not UTF-8, and hand it out as bytes.
+
+    Attributes:
+        fragments: see above. It may be changed at any time.
+        boundaries: whether every data frame is handed out by itself, like ``fragments``, for
+            another reason.
+        decode_text: whether text messages are handed out as str.
+        message_rsv: the reserved bits of the last message.
+        pending: how many of the bytes fed are not read yet.
+        frames_read: how many frame headers were read.
+        fragments_read: how many of them belong to fragmented messages.
+        bytes_read: how many bytes of messages came, decompressed; the payloads as announced where
+            not.
+        biggest_read: how many bytes the biggest message had, decompressed; counted up to
+            2**32 - 1.
+    """
+
     def __init__(
         self,
         *,
@@ -131,6 +112,13 @@ cdef class FrameReader:
         return 0
 
     def allow(self, uint8_t rsv, Deflate deflate):
+        """Accept reserved bits on the first frames of messages, as extensions define them.
+
+        Args:
+            rsv: the bits as a number; RSV1 is 4.
+            deflate: decompresses messages with RSV1. None: all messages are handed out as they
+                came, text also as bytes, and never in fragments.
+        """
         self.allowed_rsv = rsv
         self.deflate = deflate
         self.as_they_are = deflate is None
@@ -141,6 +129,7 @@ cdef class FrameReader:
 
     @property
     def state(self):
+        """Where the reader is: one of `STATES`."""
         return STATES[self.current]
 
     @property
@@ -148,6 +137,7 @@ cdef class FrameReader:
         return self.end - self.position
 
     def feed(self, data):
+        """Give the reader more of the stream. Nothing is read before `next`."""
         cdef bytes source
         if self.position != self.end:
             source = PyBytes_FromStringAndSize(<char*> self.position, self.end - self.position)
@@ -158,6 +148,16 @@ cdef class FrameReader:
         self.lend(<const uint8_t*> PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source))
 
     def next(self):
+        """The next opcode, data and fin; None when more bytes are needed.
+
+        Data is str for a text message, bytes for a binary message, a ping, a pong, and for every
+        data frame in fragment mode (opcode 0 from the second on), and a `Close` for a close frame.
+        After a close frame or an error what follows is dropped.
+
+        Raises:
+            ProtocolError: the peer broke the protocol, or a limit (PayloadTooBig,
+                TooManyFragments). Its ``close_code`` is what to tell the peer.
+        """
         if not self.advance():
             return None
         data = self.data

@@ -161,6 +161,10 @@ cdef class Protocol:
 
     @property
     def text_type(self):
+        """What text messages are handed out as: "str" or "bytes".
+
+        It may be set, for the messages to come.
+        """
         return TEXT_TYPES[bool(self.handling & TEXT_AS_BYTES)]
 
     @text_type.setter
@@ -175,6 +179,11 @@ cdef class Protocol:
 
     @property
     def binary_type(self):
+        """What binary messages are handed out as.
+
+        "bytes", "bytearray", "memoryview", or "fragments" for a list of bytes, one for each frame.
+        It may be set, for the messages to come.
+        """
         return BINARY_TYPES[self.handling // BINARY_TYPE]
 
     @binary_type.setter
@@ -194,6 +203,7 @@ cdef class Protocol:
 
     @property
     def state(self):
+        """Where the connection is in its life."""
         return STATES[self.ready_state]
 
     @property
@@ -206,18 +216,22 @@ cdef class Protocol:
 
     @property
     def frames_received(self):
+        """How many frames came."""
         return self.reader.frames_read
 
     @property
     def fragments_received(self):
+        """How many frames of fragmented messages came."""
         return self.reader.fragments_read
 
     @property
     def bytes_received(self):
+        """How many bytes of payload came."""
         return self.reader.bytes_read
 
     @property
     def biggest_received(self):
+        """How many bytes the biggest message had that came, decompressed."""
         return self.reader.biggest_read
 
     def use_deflate(self, agreed, Deflate deflate not None):
@@ -230,9 +244,11 @@ cdef class Protocol:
         self.stacked = True
 
     def open(self):
+        """The opening handshake is done."""
         self.ready_state = OPEN
 
     def receive(self, data):
+        """Take bytes from the peer. They are only borrowed."""
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -261,6 +277,7 @@ cdef class Protocol:
         return 0
 
     def receive_eof(self):
+        """Take the end of the peer's stream."""
         if self.ready_state != CLOSED:
             self.discarding = True
             self.eof_out()
@@ -358,15 +375,35 @@ cdef class Protocol:
     # Output
 
     def message(self, data, *, binary=None, bint fin=True, bint compress=True):
+        """Send a message, or a fragment of one.
+
+        Args:
+            data: str is text, anything bytes-like is binary.
+            binary: to choose the type, whatever ``data`` is.
+            fin: False if further calls continue the message.
+            compress: False to send it uncompressed; the first fragment decides.
+
+        Raises:
+            TypeError, ValueError, UnicodeEncodeError: ``data`` cannot be sent.
+            ConnectionClosed: the connection is not open.
+            ConcurrencyError: a message of the other type is not finished.
+        """
         self.send_message(data, binary, fin, compress)
 
     def ping(self, data=b""):
+        """Send a ping of at most 125 bytes."""
         self.send_control(PING, data)
 
     def pong(self, data=b""):
+        """Send a pong of at most 125 bytes."""
         self.send_control(PONG, data)
 
     def close(self, code=1000, reason=""):
+        """Begin the closing handshake; nothing happens if it was begun.
+
+        Raises:
+            TypeError, ValueError: a code or a reason that cannot be sent.
+        """
         close = check_close(code, reason)
         if self.ready_state != OPEN:
             return
@@ -377,21 +414,32 @@ cdef class Protocol:
             self.send_close(close)
 
     def fail(self, error):
+        """End the connection because of ``error``.
+
+        The peer gets a close frame with the ``close_code`` of the error, 1011 if it has none, and
+        the beginning of its text.
+        """
         self.fail_with(error)
 
     @property
     def close_code(self):
+        """The received close code: 1005 if the frame had none, 1006 if no frame came.
+
+        None while the connection is open.
+        """
         if self.close_received is not None:
             return self.close_received.code
         return 1006 if self.ready_state == CLOSED else None
 
     @property
     def close_reason(self):
+        """The received close reason, None while the connection is open."""
         if self.close_received is not None:
             return self.close_received.reason
         return "" if self.ready_state == CLOSED else None
 
     def closed_error(self):
+        """The ConnectionClosed exception for how the connection ended, or is ending."""
         error = connection_closed(self.close_received, self.close_sent, bool(self.received_first))
         error.__cause__ = self.error
         return error

@@ -202,14 +202,17 @@ cdef class Writer(Protocol):
         return 0
 
     def cork(self):
+        """Hold what is sent inside a ``with`` block until its end."""
         return Cork(self)
 
     @property
     def is_blocked(self):
+        """Whether more waits to be written than the limit allows."""
         return bool(self.blocked)
 
     @property
     def buffered_amount(self):
+        """How many bytes wait to be written."""
         return self.held.size + self.prepared_size + self.driver.get_extra_info(self, "buffered")
 
     cdef int transmit(self, object buffers) except -1:

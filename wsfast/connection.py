@@ -74,6 +74,21 @@ class WebSocket(EventSource, TimedConnection):
             of "open" send.
         options: as for `connect`, but redirects are followed only with ``follow_redirects=True``.
 
+    Attributes:
+        client: whether this is the client's side.
+        close_received: the `Close` that came, or None.
+        close_sent: the `Close` that was sent, or None.
+        error: the exception that ended the connection, or None.
+        latency: how long the last pong took, in seconds; 0 before.
+        loop: the event loop it belongs to.
+        messages_dropped: how many messages `broadcast` left out for it, or came when nobody took
+            them.
+        options: the limits and timeouts, as `Options`.
+        server: the `WebSocketServer` it belongs to, or None.
+        state: a `State`: CONNECTING, OPEN, CLOSING, CLOSED.
+        subprotocol: the subprotocol that was agreed, or None.
+        url: the address, on a client.
+
     Raises:
         RuntimeError: there is no running event loop.
         InvalidURI, TypeError, ValueError: as `connect`.
@@ -269,7 +284,7 @@ class WebSocket(EventSource, TimedConnection):
     # Sending
 
     if TYPE_CHECKING:
-        # In the core, where it is compiled.
+        # In the core, where it is compiled, and with their words.
         def send(
             self,
             data: DataLike | Iterable[DataLike] | AsyncIterable[DataLike] | Any,
@@ -277,43 +292,8 @@ class WebSocket(EventSource, TimedConnection):
             binary: bool | None = None,
             compress: bool = True,
             fin: bool = True,
-        ) -> Operation[None]:
-            """Send a message.
-
-            The message is on its way when `send` returns. Awaiting the result waits while the peer
-            is slow: while more than ``write_limit`` bytes wait to be written, until a quarter of
-            it. Cancelling the wait does not take the message back.
-
-            A failure that nobody awaits is told to "error", once. Without a listener for it, the
-            logger is told if the connection was closed, and else the loop's exception handler.
-
-            Args:
-                data: a str is sent as text, anything bytes-like as binary. The items of an
-                    iterable or an asynchronous iterable, and what is read from a file-like object,
-                    are the fragments of one message.
-                binary: True or False to choose the type, whatever ``data`` is.
-                compress: False to send it uncompressed where compression was negotiated.
-                fin: False if further calls continue the message.
-
-            Raises:
-                TypeError, ValueError, UnicodeEncodeError: at the call; nothing is sent.
-                ConnectionClosed: when awaited.
-                ConcurrencyError: when awaited; fragments of two messages would mix.
-            """
-
-        def recv(self, decode: bool | None = None) -> Operation[Data]:
-            """Receive the next message: str if it is text, bytes if it is binary.
-
-            Cancelling it loses nothing.
-
-            Args:
-                decode: True to get str, False to get bytes, whatever the message is.
-
-            Raises:
-                ConnectionClosed: when awaited; the connection is closed, and all messages that
-                    came before were received.
-                ConcurrencyError: when awaited; another call receives, or a listener is attached.
-            """
+        ) -> Operation[None]: ...
+        def recv(self, decode: bool | None = None) -> Operation[Data]: ...
 
     def send_other(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> Any:
         if isinstance(data, Mapping):
@@ -423,12 +403,7 @@ class WebSocket(EventSource, TimedConnection):
 
     if TYPE_CHECKING:
 
-        def recv_batch(self, decode: bool | None = None) -> Operation[list[Data]]:
-            """Receive all messages that wait, or the next if there is none.
-
-            For feeds: a task that wakes once for a burst does a fraction of the work. Otherwise it
-            is like `recv`.
-            """
+        def recv_batch(self, decode: bool | None = None) -> Operation[list[Data]]: ...
 
     async def batches(self) -> AsyncIterator[list[Data]]:
         """Iterate over lists of messages, as `recv_batch` returns them, until the end."""

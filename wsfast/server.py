@@ -118,6 +118,12 @@ class WebSocketServer(EventSource):
 
     The functions may be coroutine functions.
 
+    Attributes:
+        handler: the coroutine function given to `serve`, or None.
+        logger: what it logs to.
+        loop: the event loop, from `start` on.
+        options: the limits and timeouts, as `Options`.
+
     Raises:
         TypeError, ValueError: an option is not valid. The text names it.
     """

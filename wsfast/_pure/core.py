@@ -411,7 +411,7 @@ class Connection(Writer):
             self._send_control_frame(PONG, data)
 
     def pause(self) -> None:
-        """Stop reading."""
+        """Stop reading. A few messages that are read already may still come."""
         if self.state is OPEN and not self._lost:
             self._stop(BY_USER)
 
@@ -427,7 +427,7 @@ class Connection(Writer):
 
     @property
     def is_paused(self) -> bool:
-        """Whether pause() was called, and resume() was not."""
+        """Whether `pause` was called, and `resume` was not."""
         return bool(self._stopped & BY_USER)
 
     @property
@@ -436,13 +436,24 @@ class Connection(Writer):
         return not self._stopped
 
     def discard(self) -> None:
-        """Drop the messages that wait and those that come."""
+        """Drop the messages that wait and all that come."""
         self._handling |= IGNORED
         self._queue.clear()
         self._go_on(QUEUE_FULL)
 
     def recv(self, decode: bool | None = None) -> Any:
-        """Receive the next message."""
+        """Receive the next message: str if it is text, bytes if it is binary.
+
+        Cancelling it loses nothing.
+
+        Args:
+            decode: True to get str, False to get bytes, whatever the message is.
+
+        Raises:
+            ConnectionClosed: when awaited; the connection is closed, and all messages that
+                came before were received.
+            ConcurrencyError: when awaited; another call receives, or a listener is attached.
+        """
         if get_ident() != self._thread:
             return Deferred(self.recv, decode)
         return Receive(self, MESSAGE, decode)
@@ -452,7 +463,11 @@ class Connection(Writer):
         return Receive(self, FRAGMENT)
 
     def recv_batch(self, decode: bool | None = None) -> Any:
-        """Receive all messages that wait, at least one."""
+        """Receive all messages that wait, or the next if there is none.
+
+        For feeds: a task that wakes once for a burst does a fraction of the work. Otherwise it
+        is like `recv`.
+        """
         if get_ident() != self._thread:
             return Deferred(self.recv_batch, decode)
         return Receive(self, BATCH, decode)
@@ -468,7 +483,28 @@ class Connection(Writer):
     def send(
         self, data: Any, *, binary: bool | None = None, compress: bool = True, fin: bool = True
     ) -> Any:
-        """Send a message."""
+        """Send a message.
+
+        The message is on its way when `send` returns. Awaiting the result waits while the peer
+        is slow: while more than ``write_limit`` bytes wait to be written, until a quarter of
+        it. Cancelling the wait does not take the message back.
+
+        A failure that nobody awaits is told to "error", once. Without a listener for it, the
+        logger is told if the connection was closed, and else the loop's exception handler.
+
+        Args:
+            data: a str is sent as text, anything bytes-like as binary. The items of an
+                iterable or an asynchronous iterable, and what is read from a file-like object,
+                are the fragments of one message.
+            binary: True or False to choose the type, whatever ``data`` is.
+            compress: False to send it uncompressed where compression was negotiated.
+            fin: False if further calls continue the message.
+
+        Raises:
+            TypeError, ValueError, UnicodeEncodeError: at the call; nothing is sent.
+            ConnectionClosed: when awaited.
+            ConcurrencyError: when awaited; fragments of two messages would mix.
+        """
         if get_ident() != self._thread:
             return Deferred(self.send, data, binary=binary, compress=compress, fin=fin)
         if not isinstance(data, SENDABLE):

@@ -35,7 +35,15 @@ def encode_header(opcode: int, length: int, fin: bool, rsv: int, masked: bool) -
 def encode_frame(
     opcode: int, data: Buffer, fin: bool = True, rsv: int = 0, key: bytes | None = None
 ) -> bytes:
-    """The bytes of a frame."""
+    """The bytes of a frame (RFC 6455 section 5.2).
+
+    Args:
+        opcode: 0 to 15.
+        data: the payload.
+        fin: whether this is the message's last frame.
+        rsv: the three reserved bits as a number; RSV1 is 4.
+        key: the masking key, which clients must use and servers must not.
+    """
     if not 0 <= opcode <= 15:
         raise ValueError(f"opcode must be 0 to 15, not {opcode}")
     if not 0 <= rsv <= 7:

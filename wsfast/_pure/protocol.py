@@ -195,7 +195,10 @@ class Protocol:
 
     @property
     def text_type(self) -> str:
-        """What text messages are handed out as."""
+        """What text messages are handed out as: "str" or "bytes".
+
+        It may be set, for the messages to come.
+        """
         return TEXT_TYPES[bool(self._handling & TEXT_AS_BYTES)]
 
     @text_type.setter
@@ -206,7 +209,11 @@ class Protocol:
 
     @property
     def binary_type(self) -> str:
-        """What binary messages are handed out as."""
+        """What binary messages are handed out as.
+
+        "bytes", "bytearray", "memoryview", or "fragments" for a list of bytes, one for each frame.
+        It may be set, for the messages to come.
+        """
         return BINARY_TYPES[self._handling // BINARY_TYPE]
 
     @binary_type.setter
@@ -246,7 +253,7 @@ class Protocol:
 
     @property
     def biggest_received(self) -> int:
-        """How many bytes the biggest message had that came."""
+        """How many bytes the biggest message had that came, decompressed."""
         return self._reader.biggest_read
 
     def use_deflate(self, agreed: Any, deflate: Deflate) -> None:
@@ -266,7 +273,7 @@ class Protocol:
         self.state = OPEN
 
     def receive(self, data: Any) -> None:
-        """Take bytes from the peer."""
+        """Take bytes from the peer. They are only borrowed."""
         self.wire_bytes_received += len(data)
         if self._discarding:
             return
@@ -379,7 +386,19 @@ class Protocol:
         fin: bool = True,
         compress: bool = True,
     ) -> None:
-        """Send a message, or a fragment of one."""
+        """Send a message, or a fragment of one.
+
+        Args:
+            data: str is text, anything bytes-like is binary.
+            binary: to choose the type, whatever ``data`` is.
+            fin: False if further calls continue the message.
+            compress: False to send it uncompressed; the first fragment decides.
+
+        Raises:
+            TypeError, ValueError, UnicodeEncodeError: ``data`` cannot be sent.
+            ConnectionClosed: the connection is not open.
+            ConcurrencyError: a message of the other type is not finished.
+        """
         self._send_message(data, binary, fin, compress)
 
     def _send_message(self, data: Any, binary: bool | None, fin: bool, compress: bool) -> None:
@@ -489,15 +508,19 @@ class Protocol:
             rsv = 0
 
     def ping(self, data: bytes = b"") -> None:
-        """Send a ping frame."""
+        """Send a ping of at most 125 bytes."""
         self._send_control(PING, data)
 
     def pong(self, data: bytes = b"") -> None:
-        """Send a pong frame."""
+        """Send a pong of at most 125 bytes."""
         self._send_control(PONG, data)
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Begin the closing handshake."""
+        """Begin the closing handshake; nothing happens if it was begun.
+
+        Raises:
+            TypeError, ValueError: a code or a reason that cannot be sent.
+        """
         close = check_close(code, reason)
         if self.state is not OPEN:
             return
@@ -508,7 +531,11 @@ class Protocol:
             self._send_close(close)
 
     def fail(self, error: BaseException) -> None:
-        """End the connection because of an error, which says what to tell the peer."""
+        """End the connection because of ``error``.
+
+        The peer gets a close frame with the ``close_code`` of the error, 1011 if it has none, and
+        the beginning of its text.
+        """
         if self._discarding or self.state is CLOSED:
             return
         self._discarding = True
@@ -524,20 +551,23 @@ class Protocol:
 
     @property
     def close_code(self) -> int | None:
-        """The received close code."""
+        """The received close code: 1005 if the frame had none, 1006 if no frame came.
+
+        None while the connection is open.
+        """
         if self.close_received is not None:
             return self.close_received.code
         return 1006 if self.state is CLOSED else None
 
     @property
     def close_reason(self) -> str | None:
-        """The received close reason."""
+        """The received close reason, None while the connection is open."""
         if self.close_received is not None:
             return self.close_received.reason
         return "" if self.state is CLOSED else None
 
     def closed_error(self) -> Exception:
-        """The exception for how the connection ended, or is ending."""
+        """The ConnectionClosed exception for how the connection ended, or is ending."""
         error = connection_closed(self.close_received, self.close_sent, self._received_first)
         error.__cause__ = self.error
         return error
