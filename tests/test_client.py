@@ -299,7 +299,7 @@ async def drip_a_body(peer):
 async def test_open_timeout_is_a_deadline_for_the_whole_handshake(play):
     """C13, M19: other than in ws, bytes that keep coming do not help."""
     async with raw_server(play) as uri:
-        with pytest.raises(TimeoutError, match=r"^timed out during opening handshake$"):
+        with pytest.raises(wsfast.OpenTimeout, match=r"^timed out during opening handshake$"):
             await connect(uri, open_timeout=0.1)
 
 

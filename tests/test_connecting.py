@@ -316,7 +316,9 @@ async def test_open_timeout_is_told():
         record = Record(wsfast.WebSocket(uri, open_timeout=0.1))
         await record.until("close")
     (error,) = record.events[0][1:]
+    assert isinstance(error, wsfast.OpenTimeout)
     assert isinstance(error, TimeoutError)
+    assert error.code == "WS_ERR_OPEN_TIMEOUT"
     assert str(error) == "timed out during opening handshake"
 
 

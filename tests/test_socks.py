@@ -107,7 +107,7 @@ async def test_m14_a_socks_proxy_that_does_not_answer_is_left_after_open_timeout
 
     async with proxy_of(play) as proxy:
         proxy = proxy.replace("http", scheme)
-        await refused(TimeoutError, "ws://localhost", proxy=proxy, open_timeout=0.1)
+        await refused(wsfast.OpenTimeout, "ws://localhost", proxy=proxy, open_timeout=0.1)
         await within(left.wait())
 
 

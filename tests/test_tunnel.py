@@ -426,7 +426,9 @@ async def test_m14_a_proxy_that_does_not_answer_is_left_after_open_timeout(proxy
         left.set()
 
     async with proxy_of(play, **proxy_tls[0]) as proxy:
-        error = await refused(TimeoutError, "ws://a", proxy=proxy, open_timeout=0.1, **proxy_tls[1])
+        error = await refused(
+            wsfast.OpenTimeout, "ws://a", proxy=proxy, open_timeout=0.1, **proxy_tls[1]
+        )
         assert str(error) == "timed out during opening handshake"
         await within(left.wait())
 
@@ -445,7 +447,7 @@ async def test_m14_a_server_behind_the_proxy_that_does_not_answer_is_left(
         proxy_of(Tunnels(), **proxy_tls[0]) as proxy,
     ):
         options = {"proxy": proxy, "open_timeout": 0.1, **server_tls[1], **proxy_tls[1]}
-        await refused(TimeoutError, uri, **options)
+        await refused(wsfast.OpenTimeout, uri, **options)
 
 
 async def test_m14_the_certificate_of_the_proxy_is_verified(files, ca, authority):

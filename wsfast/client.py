@@ -138,7 +138,7 @@ class connect:
             such as "ECONNREFUSED".
         InvalidHandshake: the server does not accept the connection; a ProxyError: the proxy does
             not open the way to it.
-        TimeoutError: it took longer than ``open_timeout``.
+        OpenTimeout: it took longer than ``open_timeout``; a ``TimeoutError``.
     """
 
     # Lower case, because it is called like a function.

@@ -16,6 +16,7 @@ from .exceptions import (
     InvalidMessage,
     InvalidStatus,
     NetworkError,
+    OpenTimeout,
     RedirectError,
 )
 from .extensions import Extensions
@@ -185,7 +186,7 @@ class Opening:
             error = failure
         except TimeoutError as failure:
             if failure.errno is None:
-                error = TimeoutError("timed out during opening handshake")
+                error = OpenTimeout("timed out during opening handshake")
                 error.__cause__ = failure
             else:
                 error = NetworkError.wrap(failure)

@@ -9,6 +9,7 @@ and the errors that fail a connection have the ``close_code`` that the peer gets
     |   |-- ConnectionClosedOK
     |   `-- ConnectionClosedError
     |-- NetworkError (an OSError)       ECONNRESET, ECONNREFUSED, ...
+    |-- OpenTimeout (a TimeoutError)    WS_ERR_OPEN_TIMEOUT
     |-- InvalidURI                      WS_ERR_INVALID_URI
     |-- InvalidProxy                    WS_ERR_INVALID_PROXY
     |-- InvalidHandshake                WS_ERR_INVALID_HANDSHAKE
@@ -88,6 +89,7 @@ __all__ = [
     "KeepaliveTimeout",
     "NegotiationError",
     "NetworkError",
+    "OpenTimeout",
     "PayloadTooBig",
     "ProtocolError",
     "ProxyError",
@@ -623,6 +625,12 @@ class ExtensionError(WebSocketException):
         if isinstance(error, BaseException):
             wrapped.__cause__ = error
         return wrapped
+
+
+class OpenTimeout(WebSocketException, TimeoutError):
+    """The opening handshake of a client took longer than ``open_timeout``."""
+
+    code = "WS_ERR_OPEN_TIMEOUT"
 
 
 class KeepaliveTimeout(WebSocketException):

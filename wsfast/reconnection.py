@@ -76,7 +76,7 @@ def process_exception(error: Exception) -> Exception | None:
         return None if error.response.status_code in PASSING_STATUSES else error
     if isinstance(error, NetworkError) and isinstance(error.__cause__, ssl.CertificateError):
         return error
-    if isinstance(error, OSError):  # a TimeoutError, too
+    if isinstance(error, OSError):  # an OpenTimeout, too
         return None
     if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
         return None
