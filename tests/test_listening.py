@@ -48,6 +48,15 @@ async def test_port_0_is_a_free_port_that_address_tells():
     assert server.sockets == ()
 
 
+async def test_a_server_that_closes_has_no_address_though_clients_are_connected():
+    async with serve() as server, wsfast.connect(uri_of(server)) as ws:
+        server.close(close_connections=False)
+        assert server.address() is None
+        assert server.sockets == ()
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+
+
 @needs_ipv6
 async def test_one_server_listens_on_several_hosts():
     """SV2."""

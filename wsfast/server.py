@@ -434,6 +434,7 @@ class WebSocketServer(EventSource):
                     self.loop = asyncio.get_running_loop()
                 for acceptor in self._acceptors:
                     acceptor.close()
+                self._sockets = ()  # they are closed, however long the clients stay
                 self._closing = self.loop.create_task(self._close())
                 for opening in tuple(self._handshakes):
                     opening.turn_away()
@@ -459,7 +460,6 @@ class WebSocketServer(EventSource):
                 if hasattr(acceptor, "abort_clients"):
                     acceptor.abort_clients()
             self._acceptors = []
-            self._sockets = ()
             self._running = False
             self._closed.set()
         self.logger.info("server closed", extra={"event": "server_closed"})
@@ -495,7 +495,7 @@ class WebSocketServer(EventSource):
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The listening sockets."""
+        """The listening sockets; none from the call of `close` on."""
         return self._sockets
 
     def address(self) -> Any:
