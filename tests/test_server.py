@@ -206,6 +206,7 @@ async def test_a_handler_that_is_no_coroutine_function_fails_its_connections(cap
     async with serve(lambda ws: None) as server, client_of(server) as peer:
         assert (await peer.frame()).payload == close_payload(1011)
     assert "connection handler failed" in caplog.text
+    assert "During handling" not in caplog.text  # of an exception that is no business of the user
 
 
 async def test_a_handler_may_be_an_object_with_a_coroutine_method():

@@ -186,13 +186,16 @@ class ServerHandshake:
                     return value
         except StopIteration as stop:
             response = stop.value
-            if isinstance(response, Response) and response.status_code != 101:
-                logs.handshake_refused(self._server.logger, self._driver, response.status_code)
-            self._answer(response)
         except InvalidHandshake as error:
             self._refuse(error)
+            return None
         except Exception as error:
             self._fail(error)
+            return None
+        # Behind the try: what a handler raises as it starts has no StopIteration as its context.
+        if isinstance(response, Response) and response.status_code != 101:
+            logs.handshake_refused(self._server.logger, self._driver, response.status_code)
+        self._answer(response)
         return None
 
     async def _await(self, steps: Steps, awaitable: Any) -> None:
