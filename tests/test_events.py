@@ -472,6 +472,48 @@ async def test_a_send_that_fails_unawaited_is_told_once():
     assert events == [("error", "WS_ERR_CONNECTION_CLOSED"), ("close", 1000, "")]
 
 
+@pytest.mark.parametrize("side", [against_client, against_server])
+@pytest.mark.parametrize("place", ["message", "close", "error"])
+async def test_no_error_comes_behind_the_close(side, place, caplog):
+    """EV5: what is sent there is logged, with the attributes of all records."""
+
+    def send(*_):
+        if place == "message":
+            ws.terminate()
+        ws.send("lost")
+
+    with caplog.at_level(logging.INFO, "wsfast"):
+        async with side() as (peer, ws):
+            events = record(ws)
+            ws.on(place, send)
+            remote = ws.remote_address
+            peer.send(TEXT, "x", rsv=4 if place == "error" else 0)
+            if place == "close":
+                peer.close(1000)
+            if place != "message":
+                await peer.frame()
+                await peer.wait_closed()
+            await ws.wait_closed()
+            await until(lambda: "a message was sent" in caplog.text)
+    assert [name for name, *_ in events] == (["error"] if place == "error" else []) + ["close"]
+    (logged,) = (each for each in caplog.records if each.event == "send_failed")
+    assert logged.levelno == logging.INFO
+    assert logged.websocket is ws
+    assert logged.connection_id == str(ws.id)
+    assert logged.remote_address == remote
+    assert logged.error_code == "WS_ERR_CONNECTION_CLOSED"
+
+
+async def test_a_send_behind_the_close_of_a_client_that_could_not_connect_is_logged(caplog):
+    with caplog.at_level(logging.INFO, "wsfast"):
+        ws = wsfast.WebSocket("ws://127.0.0.1:1/")
+        events = []
+        ws.on("error", lambda error: events.append("error"))
+        ws.on("close", lambda code, reason: (events.append("close"), ws.send("lost")))
+        await until(lambda: "a message was sent" in caplog.text)
+    assert events == ["error", "close"]
+
+
 async def test_a_send_that_fails_awaited_is_told_to_whoever_awaits_only():
     async with against_client() as (_, ws):
         events = record(ws)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import logs
 from ._backend import Connection, valid_utf8
 from .awaitables import Completion, Deferred, Failed, Operation
 from .codec import use_codec
@@ -360,18 +361,19 @@ class WebSocket(EventSource, TimedConnection):
         return self.drain()
 
     def send_failed(self, error: BaseException) -> None:
-        """Tell "error", once, of a send that nobody awaited."""
+        """Tell "error", once, of a send that nobody awaited; the log behind "close"."""
         if not self._send_failure_told:
             self._send_failure_told = True
             if not self.loop.is_closed():
                 self.loop.call_soon(self._tell_send_failure, error)
 
     def _tell_send_failure(self, error: BaseException) -> None:
-        if self.emit("error", error):
+        over = self.is_over  # "close" is the last event
+        if not over and self.emit("error", error):
             return
-        if isinstance(error, ConnectionClosed):
+        if isinstance(error, ConnectionClosed) or (over and self.listeners("error")):
             # In the event style that a peer is gone is found out by sending.
-            self._logger.info("a message was sent when the connection was closed: %s", error)
+            logs.send_failed(self._logger, self, error)
             return
         self.loop.call_exception_handler(
             {

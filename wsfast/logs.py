@@ -27,6 +27,7 @@ __all__ = [
     "handshake_timed_out",
     "opening_failed",
     "reconnecting",
+    "send_failed",
     "tls_failed",
 ]
 
@@ -76,6 +77,13 @@ def connection_closed(logger: LoggerLike, websocket: WebSocket) -> None:
     elif logger.isEnabledFor(logging.DEBUG):
         extra = ended(websocket, "connection_closed")
         logger.debug("connection closed: %s", websocket.closed_error(), extra=extra)
+
+
+def send_failed(logger: LoggerLike, websocket: WebSocket, error: BaseException) -> None:
+    """A message that nobody waits for was sent to one who is gone."""
+    if logger.isEnabledFor(logging.INFO):
+        extra = of(websocket, "send_failed", error_code=error_code(error))
+        logger.info("a message was sent when the connection was closed: %s", error, extra=extra)
 
 
 def handler_failed(logger: LoggerLike, websocket: WebSocket, error: BaseException) -> None:
