@@ -690,3 +690,10 @@ async def test_a_held_connection_is_closed_by_the_user():
         await record.until("open")
         await ws.close(4000, "enough")
         assert record.events[-1] == ("close", 1000, "")
+
+
+@pytest.mark.parametrize("value", ["x", 1, None])
+def test_what_follow_redirects_may_be_is_told(value):
+    text = f'follow_redirects must be a bool or "insecure", not {value!r}'
+    with pytest.raises(TypeError, match=text):
+        wsfast.connect("ws://localhost/", follow_redirects=value)

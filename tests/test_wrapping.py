@@ -269,6 +269,12 @@ def test_a_key_that_is_none_is_refused(key):
         wsfast.upgrade_response(key)
 
 
+@pytest.mark.parametrize("key", [KEY.encode(), None])
+def test_a_key_that_is_no_str_is_refused(key):
+    with pytest.raises(TypeError, match=f"key must be the str of a Sec-WebSocket-Key, not {key}"):
+        wsfast.upgrade_response(key)
+
+
 def test_headers_that_would_break_the_response_are_refused():
     with pytest.raises(ValueError):
         wsfast.upgrade_response(KEY, headers={"X": "a\r\nY: b"})

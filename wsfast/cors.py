@@ -31,7 +31,7 @@ class CORS:
     may open WebSockets.
 
     Args:
-        origins: "*" for all, or a list as the server's ``origins``.
+        origins: "*" or ``["*"]`` for all, or a list as the server's ``origins``.
         methods: the methods that pages may use. What they do is for ``process_request`` to say.
         headers: the headers of requests that pages may set, besides the harmless ones.
         credentials: whether browsers may send cookies and the like, and show pages the answer.
@@ -54,7 +54,9 @@ class CORS:
     ) -> None:
         if origins is None:
             raise TypeError('origins of CORS must be a list, or "*"')
-        self._any = origins == "*"
+        if not isinstance(origins, (str, OriginPolicy)) and isinstance(origins, Iterable):
+            origins = list(origins)
+        self._any = origins in ("*", ["*"])
         if not isinstance(origins, OriginPolicy):
             origins = OriginPolicy(None if self._any else origins)
         self.policy = origins

@@ -131,9 +131,12 @@ class EventSource:
         if not callable(listener):
             raise TypeError(f"a listener must be a function, not {type(listener).__name__}")
         if event not in self.COROUTINE_EVENTS and iscoroutinefunction(listener):
+            instead = "start a task in it"
+            if event == "message":
+                instead = "use `async for message in ws`, or start a task"
             raise TypeError(
                 f"a listener for {event!r} cannot be a coroutine function, because the next event "
-                "would not wait for it; use `async for message in ws`, or start a task"
+                f"would not wait for it; {instead}"
             )
         self._listeners += (event, function)
         self._listeners_changed(event)

@@ -419,8 +419,11 @@ def upgrade_response(
 
     Raises:
         InvalidHeaderValue: the key is not 16 bytes in base64.
+        TypeError: the key is not a str.
         TypeError, ValueError: a header cannot be sent.
     """
+    if not isinstance(key, str):
+        raise TypeError(f"key must be the str of a Sec-WebSocket-Key, not {key!r}")
     if not _KEY.fullmatch(key):
         raise InvalidHeaderValue("Sec-WebSocket-Key", key)
     return accept_response(key, subprotocol=subprotocol, additional_headers=headers).serialize()
