@@ -242,6 +242,12 @@ async def coroutine(rates):
     pass
 
 
+@pytest.mark.parametrize("source", [5, None, wsfast.WebSocketServer])
+def test_what_has_no_counters_is_refused_at_the_call(source):
+    with pytest.raises(TypeError, match="source must be a WebSocketServer or a WebSocket, not "):
+        Monitor(source)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [

@@ -60,6 +60,24 @@ def test_delays_can_be_chosen():
     assert next(wsfast.backoff(100, 2, 5)) <= 5
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kind", "text"),
+    [
+        ({"first": -1}, ValueError, "first must be positive, not -1"),
+        ({"first": 0}, ValueError, "first must be positive, not 0"),
+        ({"first": "1"}, TypeError, "first must be a number of seconds, not '1'"),
+        ({"factor": 0.5}, ValueError, "factor must be at least 1, not 0.5"),
+        ({"factor": float("nan")}, ValueError, "factor must be at least 1, not nan"),
+        ({"factor": None}, TypeError, "factor must be a number, not None"),
+        ({"longest": 0}, ValueError, "longest must be positive, not 0"),
+        ({"longest": None}, TypeError, "longest must be a number of seconds, not None"),
+    ],
+)
+def test_delays_that_cannot_be_are_refused_at_the_call(arguments, kind, text):
+    with pytest.raises(kind, match=text):
+        wsfast.backoff(**arguments)
+
+
 def test_delays_never_overflow():
     delays = list(itertools.islice(wsfast.backoff(), 5000))
     assert 30 <= delays[-1] <= 60

@@ -8,7 +8,7 @@ from inspect import iscoroutinefunction
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .options import FOREVER, check_function
+from .options import check_function, check_time
 from .statistics import ServerStatistics, Statistics
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class Monitor:
         *,
         on_sample: Callable[[Rates], object] | None = None,
     ) -> None:
+        if not isinstance(getattr(source, "stats", None), (Statistics, ServerStatistics)):
+            raise TypeError(f"source must be a WebSocketServer or a WebSocket, not {source!r}")
         check_time("window", window)
         check_time("interval", interval)
         if interval > window:
@@ -188,11 +190,3 @@ def totals(stats: Statistics | ServerStatistics) -> Totals:
         life = [stats.handshakes_accepted, *(sum(group.values()) for group in groups)]
         stats = stats.traffic
     return (*life, *(getattr(stats, name) for name in TRAFFIC))
-
-
-def check_time(name: str, value: Any) -> None:
-    """Refuse what is no length of time."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not 0 < value <= FOREVER:
-        raise ValueError(f"{name} must be positive, not {value!r}")

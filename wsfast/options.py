@@ -20,6 +20,7 @@ __all__ = [
     "check_logger",
     "check_socket",
     "check_str",
+    "check_time",
     "check_timeout",
 ]
 
@@ -84,6 +85,14 @@ def check_size(name: str, value: object, minimum: int) -> None:
         raise TypeError(f"{name} must be an int or None, not {value!r}")
     if not minimum <= value <= UNLIMITED:
         raise ValueError(f"{name} must be at least {minimum} (None for no limit), not {value!r}")
+
+
+def check_time(name: str, value: object) -> None:
+    """Refuse what is no length of time."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    if not 0 < value <= FOREVER:
+        raise ValueError(f"{name} must be positive, not {value!r}")
 
 
 def check_timeout(name: str, value: object) -> None:

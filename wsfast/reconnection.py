@@ -25,7 +25,7 @@ from .exceptions import (
     WriteBufferFull,
 )
 from .frames import State
-from .options import FOREVER
+from .options import FOREVER, check_time
 from .outbox import Whole
 
 if TYPE_CHECKING:
@@ -53,7 +53,21 @@ def backoff(first: float = 0.5, factor: float = 2.0, longest: float = 60.0) -> I
         first: the first delay, in seconds.
         factor: how much longer each is than the one before.
         longest: where they stop growing, in seconds.
+
+    Raises:
+        TypeError, ValueError: at the call; a time is not positive, or the factor is below 1.
     """
+    check_time("first", first)
+    check_time("longest", longest)
+    if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+        raise TypeError(f"factor must be a number, not {factor!r}")
+    if not factor >= 1:
+        raise ValueError(f"factor must be at least 1, not {factor!r}")
+    return growing(first, factor, longest)
+
+
+def growing(first: float, factor: float, longest: float) -> Iterator[float]:
+    """The delays; a generator, which would check nothing before it is asked for the first."""
     delay = min(first, longest)
     while True:
         yield delay * random.uniform(0.5, 1.0)
