@@ -211,11 +211,10 @@ class connect:
             instead += given_names(create_connection=create_connection)
         if sock is not None and instead:
             raise ValueError(f"give either sock or {instead[0]}, not both")
-        if follow_redirects != "insecure":
-            if not isinstance(follow_redirects, bool):
-                raise TypeError(
-                    f'follow_redirects must be a bool or "insecure", not {follow_redirects!r}'
-                )
+        if follow_redirects != "insecure" and not isinstance(follow_redirects, bool):
+            raise TypeError(
+                f'follow_redirects must be a bool or "insecure", not {follow_redirects!r}'
+            )
         check_int("max_redirects", max_redirects, 0)
         check_function("finish_request", finish_request)
         check_class("websocket_class", websocket_class, WebSocket)

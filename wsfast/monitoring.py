@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from inspect import iscoroutinefunction
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .options import check_function, check_time
 from .statistics import ServerStatistics, Statistics
