@@ -578,8 +578,23 @@ def test_discard_drops_what_waits_and_what_comes(backend):
     connection.loop.run_until_idle()
     assert got == []
     assert connection.messages_received == 103
+    assert connection.messages_dropped == 103
     assert connection.close_code == 1000
     assert [item.opcode for item in connection.driver.frames] == [PONG, CLOSE]
+
+
+def test_discard_counts_messages_and_not_their_fragments(backend):
+    connection = make_connection(backend)
+    connection.fragments = True
+    connection.received(texts(1) + frame(TEXT, b"a", fin=False, key=ZERO))
+    connection.discard()
+    assert connection.messages_dropped == 1
+    connection.received(frame(CONT, b"b", fin=False, key=ZERO))
+    assert connection.messages_dropped == 1
+    connection.received(frame(CONT, b"c", key=ZERO))
+    assert connection.messages_dropped == 2
+    connection.discard()
+    assert connection.messages_dropped == connection.messages_received == 2
 
 
 def test_discard_lets_a_waiting_task_see_the_end(backend):

@@ -54,6 +54,7 @@ cdef class Connection(Writer):
     cdef int deliver_otherwise(self, int opcode, object data, bint fin) except -1
     cdef int keep(self, int opcode, object data, bint fin) except -1
     cdef object next_message(self, object decode)
+    cdef int count_dropped(self, Py_ssize_t messages) noexcept
     cdef int call_listener(self, object message, bint binary) except -1
     cdef int listener_raised(self) except -1
     cdef int count_for_turn(self, size_t size) noexcept

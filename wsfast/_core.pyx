@@ -352,6 +352,8 @@ cdef class Connection(Writer):
     cdef int deliver_otherwise(self, int opcode, object data, bint fin) except -1:
         """Deliver in another type, in which a listener gets only whole messages; or not at all."""
         if self.handling & IGNORED:
+            if fin:
+                self.count_dropped(1)
             return 0
         if (
             self.message_listener is not None
@@ -372,13 +374,17 @@ cdef class Connection(Writer):
             and self.message_listener is None
         ):
             # Reading goes on to find the peer's close frame, and nobody takes the messages.
-            self.messages_dropped += self.messages_dropped != NO_LIMIT
+            self.count_dropped(1)
             return 0
         if type(data) is not str and (opcode != BINARY or not fin):
             data = (opcode, data, bool(fin))
         if self.queue is EMPTY:
             self.queue = MessageQueue()
         self.queue.append(data)
+        return 0
+
+    cdef int count_dropped(self, Py_ssize_t messages) noexcept:
+        self.messages_dropped += <uint32_t> min(messages, NO_LIMIT - self.messages_dropped)
         return 0
 
     cdef int call_listener(self, object message, bint binary) except -1:
@@ -465,6 +471,7 @@ cdef class Connection(Writer):
     def discard(self):
         """Drop the messages that wait and all that come."""
         self.handling |= IGNORED
+        self.count_dropped(self.queue.whole)
         self.queue.clear()
         self.go_on(QUEUE_FULL)
 

@@ -350,6 +350,7 @@ class Connection(Writer):
     def _deliver_otherwise(self, opcode: int, data: Any, fin: bool) -> None:
         """Deliver in another type, in which a listener gets only whole messages; or not at all."""
         if self._handling & IGNORED:
+            self.messages_dropped += fin
             return
         if self.message_listener is not None and not self._queue and fin and opcode != CONT:
             self._call_listener(self._typed(opcode, [data]), opcode != TEXT)
@@ -438,6 +439,7 @@ class Connection(Writer):
     def discard(self) -> None:
         """Drop the messages that wait and all that come."""
         self._handling |= IGNORED
+        self.messages_dropped += self._queue.whole
         self._queue.clear()
         self._go_on(QUEUE_FULL)
 

@@ -13,32 +13,32 @@ __all__ = ["MessageQueue"]
 class MessageQueue(deque[Any]):
     """A queue of messages and fragments."""
 
-    __slots__ = ("_whole",)
+    __slots__ = ("whole",)
 
     def __init__(self) -> None:
-        self._whole = 0  # how many items end a message
+        self.whole = 0  # how many items end a message
 
     def append(self, item: Any) -> None:
         """Put an item at the end."""
         deque.append(self, item)
         if type(item) is not tuple or item[2]:
-            self._whole += 1
+            self.whole += 1
 
     def popleft(self) -> Any:
         item = deque.popleft(self)
         if type(item) is not tuple or item[2]:
-            self._whole -= 1
+            self.whole -= 1
         return item
 
     def clear(self) -> None:
         """Drop all items."""
         deque.clear(self)
-        self._whole = 0
+        self.whole = 0
 
     def take_message(self) -> Any:
         """Take the next whole message, or None."""
         if self and type(self[0]) is not tuple:
-            self._whole -= 1
+            self.whole -= 1
             return deque.popleft(self)
         taken = self.take_parts()
         if taken is None:
@@ -58,7 +58,7 @@ class MessageQueue(deque[Any]):
                 break
             self.popleft()  # the rest of a message that recv_streaming() gave up
         # For a message that is not complete nothing is looked through, however often it is asked.
-        if not self._whole:
+        if not self.whole:
             return None
         count = next(count for count, part in enumerate(self, 1) if part[2])
         parts = [self.popleft() for _ in range(count)]
