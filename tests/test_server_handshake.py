@@ -278,7 +278,34 @@ async def test_the_answer_to_head_has_no_body():
     async with serve() as server:
         head, body = await exchange(server, line(b"HEAD / HTTP/1.1"))
     assert head.status == 405
+    assert int(head.headers["content-length"]) > 0
     assert body == ""
+
+
+async def page(ws, request):
+    return wsfast.Response(200, "OK", wsfast.Headers(), b"a page")
+
+
+def fail(ws, request):
+    raise KeyError
+
+
+def broken(ws, request):
+    return wsfast.Response(200, "OK\r\n", wsfast.Headers(), b"a page")
+
+
+@pytest.mark.parametrize(
+    ("hook", "status"), [(page, 200), (fail, 500), (broken, 500)], ids=["page", "fail", "broken"]
+)
+async def test_the_answer_of_a_hook_to_head_has_the_length_of_a_body_and_none(hook, status):
+    """RFC 9110 section 9.3.2."""
+    async with serve(process_request=hook) as server:
+        head, body = await exchange(server, line(b"HEAD / HTTP/1.1"))
+        same, sent = await exchange(server, line(b"GET / HTTP/1.1"))
+    assert head.status == same.status == status
+    assert head.headers["content-length"] == same.headers["content-length"] == str(len(sent))
+    assert body == ""
+    assert sent != ""
 
 
 async def test_only_the_path_is_served_and_its_query_does_not_count():

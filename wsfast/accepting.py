@@ -353,7 +353,7 @@ class ServerHandshake:
                 if server.cors is not None and self._request is not None:
                     response = server.cors.apply(response, self._request)
                 date = handshake.http_date(time.time())
-                answer = handshake.closing_response(response, date=date).serialize()
+                answer = self._closing(response, date).serialize()
             except Exception as error:
                 self._fail_response(error)
                 return
@@ -382,6 +382,10 @@ class ServerHandshake:
         if self._rest:
             websocket.receive_soon(self._rest)
 
+    def _closing(self, response: Response, date: str | None = None) -> Response:
+        head = self._request is not None and self._request.method == "HEAD"
+        return handshake.closing_response(response, date=date, head=head)
+
     def _check_extensions(self, response: Response) -> None:
         """A hook may have left them out; it cannot have agreed to others."""
         header = response.headers.get("Sec-WebSocket-Extensions")
@@ -402,7 +406,7 @@ class ServerHandshake:
     def _fail_response(self, error: Exception) -> None:
         """A hook's response cannot be sent, for instance because of a line break in a header."""
         self._note_failure(error)
-        response = handshake.closing_response(handshake.rejection(error))
+        response = self._closing(handshake.rejection(error))
         self._end(response.serialize(), response.status_code)
 
     def _end(self, answer: bytes, status_code: int) -> None:

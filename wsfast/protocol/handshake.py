@@ -453,7 +453,9 @@ def _reason_phrase(status: int) -> str:
         return ""
 
 
-def closing_response(response: Response, *, date: str | None = None) -> Response:
+def closing_response(
+    response: Response, *, date: str | None = None, head: bool = False
+) -> Response:
     """Complete a response that is not 101, as one from ``process_request``, for sending.
 
     It is the last on its connection, so that nothing that came behind the request can pass for
@@ -462,17 +464,22 @@ def closing_response(response: Response, *, date: str | None = None) -> Response
     Args:
         response: the response, which is left as it is.
         date: the value of Date, unless the response has one.
+        head: the request was a HEAD: there is the length of a body, and none (RFC 9110 section
+            9.3.2).
     """
     headers = response.headers.copy()
     options = ",".join(headers.get_all("Connection")).lower().split(",")
     if "close" not in [option.strip(" \t") for option in options]:
         _replace(headers, "Connection", "close")
+    # The length may be that of a body which was left out already.
+    has_length = head and not response.body and "Content-Length" in headers
     # RFC 9110 section 8.6: a 204 has no Content-Length.
-    if response.status_code != 204 and "Transfer-Encoding" not in headers:
+    if response.status_code != 204 and "Transfer-Encoding" not in headers and not has_length:
         _replace(headers, "Content-Length", str(len(response.body)))
     if date is not None and "Date" not in headers:
         headers["Date"] = date
-    return Response(response.status_code, response.reason_phrase, headers, response.body)
+    body = b"" if head else response.body
+    return Response(response.status_code, response.reason_phrase, headers, body)
 
 
 def _replace(headers: Headers, name: str, value: str) -> None:
