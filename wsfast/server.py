@@ -336,6 +336,7 @@ class WebSocketServer(EventSource):
                 self.options.write_limit,
                 self.ssl,
             )
+        sock.listen(self._backlog)  # what cannot listen is an OSError, also on Python 3.13
         options: dict[str, Any] = {"ssl": self.ssl, "backlog": min(self._backlog, ACCEPTS)}
         if self.ssl is not None:
             options["ssl_handshake_timeout"] = self.options.open_timeout
